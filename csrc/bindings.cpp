@@ -1,0 +1,248 @@
+// The Python extension: borrows buffers, lets go of the GIL, turns exceptions into Python's. No arithmetic.
+#include <pybind11/numpy.h>
+#include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
+
+#include <algorithm>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "cpu.h"
+#include "dispatch.h"
+#include "ops/pack.h"
+#include "ops/score.h"
+#include "ops/search.h"
+#include "parallel.h"
+#include "probe.h"
+
+namespace py = pybind11;
+using namespace py::literals;
+
+namespace frazil {
+namespace {
+
+std::string shape_of(const py::array& array) { return py::str(array.attr("shape")); }
+
+// One or two axes; a single vector counts as one row.
+struct Floats {
+  FloatMatrix matrix;
+  bool single;
+};
+
+FloatType float_type(const py::array& array, bool bfloat16) {
+  if (bfloat16) return FloatType::kBfloat16;
+  switch (array.itemsize()) {
+    case 2:
+      return FloatType::kHalf;
+    case 4:
+      return FloatType::kSingle;
+    default:
+      return FloatType::kDouble;
+  }
+}
+
+Floats borrow_floats(const py::array& array, bool bfloat16, const char* name) {
+  const auto axes = array.ndim();
+  if (axes != 1 && axes != 2) fail(std::string(name) + ": expected shape (n, d) or (d,), got " + shape_of(array));
+  const auto* const data = static_cast<const std::byte*>(array.data());
+  const auto last = axes - 1;
+  return {{data, float_type(array, bfloat16), axes == 2 ? static_cast<std::size_t>(array.shape(0)) : 1,
+           static_cast<std::size_t>(array.shape(last)), axes == 2 ? array.strides(0) : 0, array.strides(last)},
+          axes == 1};
+}
+
+// Two axes, or one where a single row will do (`single` is set then). Bytes of a row that are not adjacent are copied, and
+// `array` holds the copy.
+CodeMatrix borrow_codes(py::array_t<std::uint8_t>& array, bool* single) {
+  const auto axes = array.ndim();
+  if (axes != 2 && !(axes == 1 && single != nullptr)) {
+    fail(std::string("codes: expected shape (n, row_bytes)") + (single ? " or (row_bytes,)" : "") + ", got " +
+         shape_of(array));
+  }
+  if (array.strides(axes - 1) != 1 && array.shape(axes - 1) > 1) {
+    array = py::array_t<std::uint8_t, py::array::c_style | py::array::forcecast>(array);
+  }
+  if (single != nullptr) *single = axes == 1;
+  return {array.data(), axes == 2 ? static_cast<std::size_t>(array.shape(0)) : 1,
+          static_cast<std::size_t>(array.shape(axes - 1)), axes == 2 ? array.strides(0) : 0};
+}
+
+// The bytes that an array may touch: [first, second).
+std::pair<std::uintptr_t, std::uintptr_t> extent(const py::array& array) {
+  const auto at = reinterpret_cast<std::uintptr_t>(array.data());
+  auto low = at, high = at + static_cast<std::uintptr_t>(array.itemsize());
+  for (py::ssize_t axis = 0; axis < array.ndim(); ++axis) {
+    if (array.shape(axis) == 0) return {at, at};
+    const auto reach = array.strides(axis) * (array.shape(axis) - 1);
+    (reach < 0 ? low : high) += static_cast<std::uintptr_t>(reach);
+  }
+  return {low, high};
+}
+
+// `out` as it was given, checked, or a new array.
+template <class T>
+py::array_t<T> output(const py::object& out, const std::vector<py::ssize_t>& shape, const char* type,
+                      std::initializer_list<const py::array*> inputs) {
+  if (out.is_none()) return py::array_t<T>(shape);
+  const std::string wanted = "out: expected a " + std::string(type) + " array of shape " +
+                             std::string(py::str(py::tuple(py::cast(shape)))) + ", C-contiguous and writeable, got ";
+  if (!py::isinstance<py::array>(out)) throw py::type_error(wanted + std::string(py::str(py::type::of(out))));
+  auto array = py::reinterpret_borrow<py::array>(out);
+  if (!array.dtype().equal(py::dtype::of<T>())) throw py::type_error(wanted + "dtype " + std::string(py::str(array.dtype())));
+  if (static_cast<std::size_t>(array.ndim()) != shape.size() || !std::equal(shape.begin(), shape.end(), array.shape())) {
+    fail(wanted + "shape " + shape_of(array));
+  }
+  if (!(array.flags() & py::array::c_style)) fail(wanted + "an array that is not C-contiguous");
+  if (!array.writeable()) fail(wanted + "a read-only array");
+  const auto [first, last] = extent(array);
+  for (const py::array* input : inputs) {
+    const auto [low, high] = extent(*input);
+    if (first < high && low < last) fail("out: expected memory of its own, got an array that overlaps the input");
+  }
+  return py::reinterpret_borrow<py::array_t<T>>(array);
+}
+
+std::vector<py::ssize_t> shape2(bool single, std::size_t rows, std::size_t columns) {
+  if (single) return {static_cast<py::ssize_t>(columns)};
+  return {static_cast<py::ssize_t>(rows), static_cast<py::ssize_t>(columns)};
+}
+
+// How many threads may work: what was asked for, or as many as there are CPUs for this process.
+unsigned allowed_threads(std::optional<long> threads) {
+  if (!threads) return parallel::default_threads();
+  if (*threads < 1) fail("threads: expected at least 1, got " + std::to_string(*threads));
+  return static_cast<unsigned>(std::min(*threads, 1L << 16));
+}
+
+py::array py_pack(const py::array& x, bool bfloat16, long dim, long bits, double limit, const py::object& out,
+                  std::optional<long> threads) {
+  const Format format = checked_format(dim, bits, limit);
+  const unsigned workers = allowed_threads(threads);
+  const Floats in = borrow_floats(x, bfloat16, "x");
+  check_columns("x", in.matrix, format);
+  auto codes = output<std::uint8_t>(out, shape2(in.single, in.matrix.rows, format.row_bytes()), "uint8", {&x});
+  std::uint8_t* const to = codes.mutable_data();
+  {
+    py::gil_scoped_release unlocked;
+    pack(format, in.matrix, "x", workers, to);
+  }
+  return codes;
+}
+
+py::array py_unpack(py::array_t<std::uint8_t> codes, long dim, long bits, double limit, const py::object& out,
+                    std::optional<long> threads) {
+  const Format format = checked_format(dim, bits, limit);
+  const unsigned workers = allowed_threads(threads);
+  bool single = false;
+  const CodeMatrix in = borrow_codes(codes, &single);
+  check_codes(in, format);
+  auto values = output<float>(out, shape2(single, in.rows, format.dim), "float32", {&codes});
+  float* const to = values.mutable_data();
+  {
+    py::gil_scoped_release unlocked;
+    unpack(format, in, workers, to);
+  }
+  return values;
+}
+
+py::array py_score(const py::array& queries, bool bfloat16, py::array_t<std::uint8_t> codes, long dim, long bits,
+                   double limit, long query_bits, const py::object& out, std::optional<long> threads) {
+  const Format format = checked_format(dim, bits, limit);
+  const unsigned workers = allowed_threads(threads);
+  const Floats in = borrow_floats(queries, bfloat16, "queries");
+  const CodeMatrix rows = borrow_codes(codes, nullptr);
+  auto scores = output<float>(out, shape2(in.single, in.matrix.rows, rows.rows), "float32", {&queries, &codes});
+  float* const to = scores.mutable_data();
+  {
+    py::gil_scoped_release unlocked;
+    score(format, in.matrix, rows, query_bits, workers, to);
+  }
+  return scores;
+}
+
+AllowedRows allowed_rows(const py::object& mask, const py::object& list, std::size_t n) {
+  if (!mask.is_none()) {
+    const auto array = py::cast<py::array>(mask);
+    if (array.ndim() != 1 || static_cast<std::size_t>(array.shape(0)) != n) {
+      fail("allow: expected a mask of shape (" + std::to_string(n) + ",), got " + shape_of(array));
+    }
+    return AllowedRows::mask(static_cast<const std::uint8_t*>(array.data()), array.strides(0), n);
+  }
+  if (!list.is_none()) {
+    const auto array = py::cast<py::array_t<std::int64_t>>(list);
+    if (array.ndim() != 1) fail("allow: expected row numbers of shape (m,), got " + shape_of(array));
+    std::vector<std::int64_t> rows(static_cast<std::size_t>(array.shape(0)));
+    for (py::ssize_t i = 0; i < array.shape(0); ++i) rows[static_cast<std::size_t>(i)] = array.at(i);
+    return AllowedRows::list(std::move(rows), n);
+  }
+  return AllowedRows::all(n);
+}
+
+std::pair<py::array, py::array> py_search(const py::array& queries, bool bfloat16, py::array_t<std::uint8_t> codes,
+                                          long dim, long bits, double limit, long long k, long query_bits,
+                                          const py::object& mask, const py::object& list, std::optional<long> threads) {
+  const Format format = checked_format(dim, bits, limit);
+  const unsigned workers = allowed_threads(threads);
+  const Floats in = borrow_floats(queries, bfloat16, "queries");
+  const CodeMatrix rows = borrow_codes(codes, nullptr);
+  const AllowedRows allowed = allowed_rows(mask, list, rows.rows);
+  const std::size_t columns = search_columns(k, allowed);
+  py::array_t<float> scores(shape2(in.single, in.matrix.rows, columns));
+  py::array_t<std::int64_t> numbers(shape2(in.single, in.matrix.rows, columns));
+  float* const scores_to = scores.mutable_data();
+  std::int64_t* const numbers_to = numbers.mutable_data();
+  {
+    py::gil_scoped_release unlocked;
+    search(format, in.matrix, rows, columns, query_bits, allowed, workers, scores_to, numbers_to);
+  }
+  return {std::move(scores), std::move(numbers)};
+}
+
+std::uint64_t py_read_bytes(const py::array_t<std::uint8_t, py::array::c_style>& bytes) {
+  const std::uint8_t* const data = bytes.data();
+  const auto n = static_cast<std::size_t>(bytes.size());
+  py::gil_scoped_release unlocked;
+  return read_bytes(data, n);
+}
+
+template <class Pairs>
+py::dict to_dict(const Pairs& pairs) {
+  py::dict dict;
+  for (const auto& [key, value] : pairs) dict[py::str(key)] = value;
+  return dict;
+}
+
+}  // namespace
+}  // namespace frazil
+
+PYBIND11_MODULE(_native, module, py::mod_gil_not_used()) {
+  using namespace frazil;
+  module.attr("__version__") = FRAZIL_VERSION;
+
+  // Arrays come as NumPy arrays of the right type already: frazil/_arrays.py sees to that.
+  module.def("check_codec", [](long dim, long bits, double limit) { checked_format(dim, bits, limit); }, "dim"_a, "bits"_a,
+             "limit"_a);
+  module.def("pack", py_pack, "x"_a, "bfloat16"_a, "dim"_a, "bits"_a, "limit"_a, "out"_a, "threads"_a);
+  module.def("unpack", py_unpack, "codes"_a, "dim"_a, "bits"_a, "limit"_a, "out"_a, "threads"_a);
+  module.def("score", py_score, "queries"_a, "bfloat16"_a, "codes"_a, "dim"_a, "bits"_a, "limit"_a, "query_bits"_a, "out"_a,
+             "threads"_a);
+  module.def("search", py_search, "queries"_a, "bfloat16"_a, "codes"_a, "dim"_a, "bits"_a, "limit"_a, "k"_a,
+             "query_bits"_a, "allow_mask"_a, "allow_rows"_a, "threads"_a);
+
+  module.def("compiled_kernels", dispatch::compiled);
+  module.def("runnable_kernels", dispatch::runnable);
+  module.def("active_kernels", dispatch::active);
+  module.def("force_kernels", dispatch::force, "name"_a);
+  module.def("kernel_calls", [] { return to_dict(dispatch::calls()); });
+  module.def("kernel_slots", [] {
+    py::dict all;
+    for (const auto& [name, slots] : dispatch::slots()) all[py::str(name)] = to_dict(slots);
+    return all;
+  });
+  module.def("cpu_name", cpu_name);
+  module.def("default_threads", parallel::default_threads);
+  module.def("read_bytes", py_read_bytes, "bytes"_a);
+}

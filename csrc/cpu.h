@@ -1,0 +1,26 @@
+// What this CPU, and the operating system on it, can run.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+namespace frazil {
+
+enum CpuFeature : std::uint32_t {
+  kF16c = 1u << 0,
+  kFma = 1u << 1,
+  kAvx2 = 1u << 2,
+  kAvx512F = 1u << 3,
+  kAvx512Bw = 1u << 4,
+  kAvx512Dq = 1u << 5,
+  kAvx512Vl = 1u << 6,
+  kAvx512Vnni = 1u << 7,
+};
+
+// The features that the CPU has and whose registers the operating system saves.
+std::uint32_t cpu_features();
+
+// The CPU's own name for itself; empty where it has none.
+std::string cpu_name();
+
+}  // namespace frazil

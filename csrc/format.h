@@ -1,0 +1,47 @@
+// What a code is: bits, levels, row bytes, where a dimension lies in a row. docs/format.md is the specification.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace frazil {
+
+inline constexpr std::size_t kMinDim = 2;
+inline constexpr std::size_t kMaxDim = 4096;
+inline constexpr double kMinLimit = 1e-6;
+inline constexpr double kMaxLimit = 1e6;
+
+// The two widths of a code, also the index of every per-width table.
+enum Width : int { kInt4 = 0, kInt8 = 1 };
+inline constexpr int kWidths = 2;
+
+struct Format {
+  std::size_t dim;
+  Width width;
+  double limit;
+
+  constexpr int bits() const { return width == kInt4 ? 4 : 8; }
+  constexpr int levels() const { return (1 << bits()) - 1; }
+  constexpr std::size_t row_bytes() const { return width == kInt4 ? dim / 2 : dim; }
+  // From a value of a unit vector to steps: 1 / c.
+  double steps_per_unit() const { return levels() / (2 * limit); }
+  // Half a step, c / 2: a code stands for (2 * code - levels) * half_step().
+  double half_step() const { return limit / levels(); }
+};
+
+// Kernels see a row as planes of dimensions that lie at the same place in each byte: for 4 bits the even dimensions (high
+// nibbles), then the odd ones; for 8 bits a single plane. Queries are stored by planes, each padded with zeros to
+// kPlaneAlign entries, so that whatever a kernel multiplies past the end of a row counts nothing.
+// These are static, not inline: kernels use them, and of an inline function that several files compile with different flags
+// the linker keeps one copy, which may be one that this CPU cannot run.
+static constexpr std::size_t kPlaneAlign = 64;
+[[maybe_unused]] static constexpr std::size_t planes(Width width) { return width == kInt4 ? 2 : 1; }
+[[maybe_unused]] static constexpr std::size_t plane_stride(std::size_t row_bytes) {
+  return (row_bytes + kPlaneAlign - 1) / kPlaneAlign * kPlaneAlign;
+}
+// Where dimension `i` lies in a query stored by planes.
+[[maybe_unused]] static constexpr std::size_t plane_position(Width width, std::size_t row_bytes, std::size_t i) {
+  return width == kInt4 ? (i % 2) * plane_stride(row_bytes) + i / 2 : i;
+}
+
+}  // namespace frazil

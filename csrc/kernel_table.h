@@ -1,0 +1,89 @@
+// One struct of function pointers, one for each operation and width. Each instruction set fills in what it has; an empty slot
+// inherits from the next slower set. Kernels trust their arguments: operations validate.
+//
+// Rows of codes are given by a pointer and a distance in bytes from row to row (`stride`). No kernel reads past the last byte
+// of a row or writes past the last byte of its output. No pointer needs to be aligned.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "format.h"
+
+namespace frazil {
+
+// Sums of squares in this range are packed by the kernels; other rows are scaled by a power of two first (docs/format.md §3).
+inline constexpr double kMinSquares = 0x1p-120;
+inline constexpr double kMaxSquares = 0x1p120;
+
+struct TileKernels {
+  // Documents are scored against many queries from a tile: `group` rows at a time, widened to bytes and transposed so that
+  // neighbouring lanes hold neighbouring rows. The layout inside is the instruction set's own.
+  std::size_t group;
+  // Bytes of a tile of `rows` rows (a multiple of `group`).
+  std::size_t (*bytes)(Width width, std::size_t rows, std::size_t row_bytes);
+  // Fills the tile with n rows; the tile's remaining rows, up to a multiple of `group`, give meaningless dots.
+  void (*load[kWidths])(const std::uint8_t* rows, std::ptrdiff_t stride, std::size_t n, std::size_t row_bytes,
+                        std::uint8_t* tile);
+  // dots[q * dots_stride + r] = <queries[q], tile row r>, r < n rounded up to `group`. Queries are stored by planes.
+  void (*dot[kWidths])(const std::uint8_t* tile, std::size_t n, std::size_t row_bytes, const std::int8_t* queries,
+                       std::size_t n_queries, std::int32_t* dots, std::size_t dots_stride);
+};
+
+struct Kernels {
+  const char* name;
+
+  // Packs rows of floats until a row whose sum of squares is out of range (or NaN); returns how many rows were packed.
+  // `stride` is the distance in bytes between rows; the values of a row are adjacent.
+  using Pack = std::size_t(const std::byte* x, std::ptrdiff_t stride, std::size_t n, std::size_t dim,
+                           double steps_per_unit, std::uint8_t* out);
+  Pack* pack_single[kWidths];
+  Pack* pack_double[kWidths];
+
+  // Widens n adjacent 16-bit floats.
+  using Widen = void(const std::byte* x, std::size_t n, float* out);
+  Widen* widen_half;
+  Widen* widen_bfloat16;
+
+  // out[r * dim + i] = (2 * code - levels) * half_step
+  using Unpack = void(const std::uint8_t* rows, std::ptrdiff_t stride, std::size_t n, std::size_t dim, float half_step,
+                      float* out);
+  Unpack* unpack[kWidths];
+
+  // dots[r] = <query, row r>, one query (by planes) against rows where they lie.
+  using DotRows = void(const std::uint8_t* rows, std::ptrdiff_t stride, std::size_t n, std::size_t row_bytes,
+                       const std::int8_t* query, std::int32_t* dots);
+  DotRows* dot_rows[kWidths];
+
+  // scores[r] = <query, 2 * code - levels> * half_step, in the order of docs/format.md §5.
+  using FloatRows = void(const std::uint8_t* rows, std::ptrdiff_t stride, std::size_t n, std::size_t row_bytes,
+                         const float* query, float half_step, float* scores);
+  FloatRows* float_rows[kWidths];
+
+  // Writes the indices of the dots that reach the threshold, ascending; returns how many. `picked` has room for n.
+  using Select = std::size_t(const std::int32_t* dots, std::size_t n, std::int32_t threshold, std::uint32_t* picked);
+  Select* select;
+
+  const TileKernels* tiles;
+};
+
+// Calls fn(name, slot) for each slot, in one order for every table.
+template <class Table, class Fn>
+void for_each_slot(Table& table, Fn&& fn) {
+  fn("pack_single_int4", table.pack_single[kInt4]);
+  fn("pack_single_int8", table.pack_single[kInt8]);
+  fn("pack_double_int4", table.pack_double[kInt4]);
+  fn("pack_double_int8", table.pack_double[kInt8]);
+  fn("widen_half", table.widen_half);
+  fn("widen_bfloat16", table.widen_bfloat16);
+  fn("unpack_int4", table.unpack[kInt4]);
+  fn("unpack_int8", table.unpack[kInt8]);
+  fn("dot_rows_int4", table.dot_rows[kInt4]);
+  fn("dot_rows_int8", table.dot_rows[kInt8]);
+  fn("float_rows_int4", table.float_rows[kInt4]);
+  fn("float_rows_int8", table.float_rows[kInt8]);
+  fn("select", table.select);
+  fn("tiles", table.tiles);
+}
+
+}  // namespace frazil

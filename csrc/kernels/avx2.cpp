@@ -1,0 +1,413 @@
+// AVX2 with FMA and F16C (Haswell, Zen and later). The integer work is vpmaddubsw: pairs of u8 x s8 products summed into 16-bit
+// lanes, with saturation. Codes are therefore multiplied as nibbles: 16 products of at most 15 * 127 fit into 16 bits, 255 * 127
+// * 2 would not. A byte is 16 * its high nibble + its low one.
+#include <immintrin.h>
+
+#include <bit>
+#include <cstring>
+
+#include "../kernel_table.h"
+#include "common.h"
+
+namespace frazil {
+namespace {
+
+__m256i load256(const void* at) { return _mm256_loadu_si256(static_cast<const __m256i*>(at)); }
+void store256(void* at, __m256i v) { _mm256_storeu_si256(static_cast<__m256i*>(at), v); }
+
+// The n < 32 bytes at `at`, then zeros.
+__m256i load_head(const std::uint8_t* at, std::size_t n) {
+  alignas(32) std::uint8_t bytes[32] = {};
+  std::memcpy(bytes, at, n);
+  return load256(bytes);
+}
+// The first n bytes at `at`, of which 32 are read if there are so many.
+__m256i load_bytes(const std::uint8_t* at, std::size_t n) { return n >= 32 ? load256(at) : load_head(at, n); }
+
+__m256i high_nibbles(__m256i bytes) { return _mm256_and_si256(_mm256_srli_epi16(bytes, 4), _mm256_set1_epi8(15)); }
+__m256i low_nibbles(__m256i bytes) { return _mm256_and_si256(bytes, _mm256_set1_epi8(15)); }
+
+// ---------------------------------------------------------------- pack
+
+constexpr std::size_t kBlock = 32;  // dimensions packed at a time
+
+// Adds the squares of 4 numbers, widened to double, to 4 of the 32 partial sums. On floats the product is exact and the fused
+// operation gives what the separate ones give; doubles are multiplied and added apart.
+__m256d add_squares(__m256d sum, const float* x) {
+  const __m256d v = _mm256_cvtps_pd(_mm_loadu_ps(x));
+  return _mm256_fmadd_pd(v, v, sum);
+}
+__m256d add_squares(__m256d sum, const double* x) {
+  const __m256d v = _mm256_loadu_pd(x);
+  return _mm256_add_pd(sum, _mm256_mul_pd(v, v));
+}
+
+template <class T>
+double sum_of_squares(const T* x, std::size_t dim, const T* tail) {
+  __m256d p[8];
+  for (auto& sum : p) sum = _mm256_setzero_pd();
+  const std::size_t whole = dim / kBlock * kBlock;
+  for (std::size_t i = 0; i < whole; i += kBlock) {
+    for (std::size_t k = 0; k < 8; ++k) p[k] = add_squares(p[k], x + i + 4 * k);
+  }
+  if (whole < dim) {
+    for (std::size_t k = 0; k < 8; ++k) p[k] = add_squares(p[k], tail + 4 * k);
+  }
+  for (std::size_t h = 4; h > 0; h /= 2) {
+    for (std::size_t k = 0; k < h; ++k) p[k] = _mm256_add_pd(p[k], p[k + h]);
+  }
+  const __m128d h2 = _mm_add_pd(_mm256_castpd256_pd128(p[0]), _mm256_extractf128_pd(p[0], 1));
+  return _mm_cvtsd_f64(_mm_add_sd(h2, _mm_unpackhi_pd(h2, h2)));
+}
+
+// Eight values' whole steps from the middle of the range (docs/format.md §3).
+struct SingleSteps {
+  __m256 high, low;
+  explicit SingleSteps(double scale) {
+    const float rounded = static_cast<float>(scale);
+    high = _mm256_set1_ps(rounded);
+    low = _mm256_set1_ps(static_cast<float>(scale - static_cast<double>(rounded)));
+  }
+  __m256i operator()(const float* at) const {
+    const __m256 x = _mm256_loadu_ps(at);
+    const __m256 low_part = _mm256_sub_ps(_mm256_mul_ps(x, low), _mm256_set1_ps(0.5f));
+    return _mm256_cvtps_epi32(_mm256_add_ps(_mm256_mul_ps(x, high), low_part));
+  }
+};
+
+struct DoubleSteps {
+  __m256d scale;
+  explicit DoubleSteps(double s) : scale(_mm256_set1_pd(s)) {}
+  __m128i four(const double* at) const {
+    return _mm256_cvtpd_epi32(_mm256_sub_pd(_mm256_mul_pd(_mm256_loadu_pd(at), scale), _mm256_set1_pd(0.5)));
+  }
+  __m256i operator()(const double* at) const { return _mm256_set_m128i(four(at + 4), four(at)); }
+};
+
+// Writes the codes of 32 values: 16 bytes of 4 bits or 32 of 8. Saturating to s8 is the clipping.
+template <Width W, class T, class Steps>
+void pack_block(const T* x, const Steps& steps, std::uint8_t* out) {
+  // Packing works within 128-bit lanes: dword 4 * lane + source comes out where dword 2 * source + lane belongs.
+  const __m256i order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
+  __m256i codes = _mm256_packs_epi16(_mm256_packs_epi32(steps(x), steps(x + 8)),
+                                     _mm256_packs_epi32(steps(x + 16), steps(x + 24)));
+  codes = _mm256_permutevar8x32_epi32(codes, order);
+  if constexpr (W == kInt4) {
+    codes = _mm256_max_epi8(_mm256_min_epi8(codes, _mm256_set1_epi8(7)), _mm256_set1_epi8(-8));
+    codes = _mm256_add_epi8(codes, _mm256_set1_epi8(8));
+    const __m256i pairs = _mm256_maddubs_epi16(codes, _mm256_set1_epi16(0x0110));  // 16 * even + odd
+    const __m256i bytes = _mm256_permute4x64_epi64(_mm256_packus_epi16(pairs, pairs), 0x08);
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(out), _mm256_castsi256_si128(bytes));
+  } else {
+    store256(out, _mm256_xor_si256(codes, _mm256_set1_epi8(-128)));  // -128 -> 0
+  }
+}
+
+template <Width W, class T, class Steps>
+std::size_t pack(const std::byte* rows, std::ptrdiff_t stride, std::size_t n, std::size_t dim, double steps_per_unit,
+                 std::uint8_t* out) {
+  constexpr std::size_t kBlockBytes = W == kInt4 ? 16 : 32;
+  const std::size_t row_bytes = W == kInt4 ? dim / 2 : dim, whole = dim / kBlock * kBlock;
+  T tail[kBlock] = {};
+  for (std::size_t row = 0; row < n; ++row, rows += stride, out += row_bytes) {
+    const T* const x = reinterpret_cast<const T*>(rows);
+    if (whole < dim) std::memcpy(tail, rows + whole * sizeof(T), (dim - whole) * sizeof(T));
+    const double squares = sum_of_squares(x, dim, tail);
+    if (!(squares >= kMinSquares && squares <= kMaxSquares)) return row;
+    const Steps steps(steps_per_unit / _mm_cvtsd_f64(_mm_sqrt_pd(_mm_set1_pd(squares))));
+    std::uint8_t* to = out;
+    for (std::size_t i = 0; i < whole; i += kBlock, to += kBlockBytes) pack_block<W>(x + i, steps, to);
+    if (whole < dim) {
+      std::uint8_t last[kBlockBytes];
+      pack_block<W>(static_cast<const T*>(tail), steps, last);
+      std::memcpy(to, last, row_bytes - static_cast<std::size_t>(to - out));
+    }
+  }
+  return n;
+}
+
+void widen_half(const std::byte* x, std::size_t n, float* out) {
+  std::size_t i = 0;
+  for (; i + 8 <= n; i += 8) {
+    _mm256_storeu_ps(out + i, _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(x + 2 * i))));
+  }
+  if (i < n) {
+    std::uint16_t last[8] = {};
+    std::memcpy(last, x + 2 * i, 2 * (n - i));
+    float wide[8];
+    _mm256_storeu_ps(wide, _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(last))));
+    std::memcpy(out + i, wide, (n - i) * sizeof(float));
+  }
+}
+
+// ---------------------------------------------------------------- unpack
+
+template <Width W>
+void unpack(const std::uint8_t* rows, std::ptrdiff_t stride, std::size_t n, std::size_t dim, float half_step, float* out) {
+  constexpr int kLevels = W == kInt4 ? 15 : 255;
+  const __m256 scale = _mm256_set1_ps(half_step);
+  const auto decode = [&](__m128i codes, float* to) {  // the 8 low bytes
+    const __m256i steps = _mm256_sub_epi32(_mm256_slli_epi32(_mm256_cvtepu8_epi32(codes), 1), _mm256_set1_epi32(kLevels));
+    _mm256_storeu_ps(to, _mm256_mul_ps(_mm256_cvtepi32_ps(steps), scale));
+  };
+  for (std::size_t r = 0; r < n; ++r, rows += stride, out += dim) {
+    std::size_t i = 0;
+    for (; i + 16 <= dim; i += 16) {
+      __m128i codes;
+      if constexpr (W == kInt4) {
+        const __m128i bytes = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(rows + i / 2));
+        const __m128i high = _mm_and_si128(_mm_srli_epi16(bytes, 4), _mm_set1_epi8(15));
+        codes = _mm_unpacklo_epi8(high, _mm_and_si128(bytes, _mm_set1_epi8(15)));
+      } else {
+        codes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(rows + i));
+      }
+      decode(codes, out + i);
+      decode(_mm_unpackhi_epi64(codes, codes), out + i + 8);
+    }
+    for (; i < dim; ++i) {
+      const int code = W == kInt4 ? (rows[i / 2] >> (i % 2 ? 0 : 4)) & 15 : rows[i];
+      out[i] = static_cast<float>(2 * code - kLevels) * half_step;
+    }
+  }
+}
+
+// ---------------------------------------------------------------- one query against rows where they lie
+
+__m256i widen_sums(__m256i sums16) { return _mm256_madd_epi16(sums16, _mm256_set1_epi16(1)); }
+
+// The products of one row with the query, in 8 lanes to be summed.
+template <Width W>
+__m256i dot_row(const std::uint8_t* row, std::size_t row_bytes, const std::int8_t* plane0, const std::int8_t* plane1) {
+  __m256i sum = _mm256_setzero_si256();
+  for (std::size_t j = 0; j < row_bytes; j += 128) {  // of each 128 bytes, 8 products of pairs go into a 16-bit lane
+    __m256i high = _mm256_setzero_si256(), low = high;
+    const std::size_t end = smaller(row_bytes, j + 128);
+    for (std::size_t i = j; i < end; i += 32) {
+      const __m256i bytes = load_bytes(row + i, row_bytes - i);
+      high = _mm256_add_epi16(high, _mm256_maddubs_epi16(high_nibbles(bytes), load256(plane0 + i)));
+      low = _mm256_add_epi16(low, _mm256_maddubs_epi16(low_nibbles(bytes), load256(plane1 + i)));
+    }
+    if constexpr (W == kInt4) {
+      sum = _mm256_add_epi32(sum, widen_sums(_mm256_add_epi16(high, low)));
+    } else {
+      sum = _mm256_add_epi32(sum, _mm256_add_epi32(_mm256_slli_epi32(widen_sums(high), 4), widen_sums(low)));
+    }
+  }
+  return sum;
+}
+
+// Lane l of the result is the sum of the lanes of v[l].
+__m256i sum_each(const __m256i (&v)[8]) {
+  __m256i pairs[4], quads[2];
+  for (int i = 0; i < 4; ++i) {
+    pairs[i] = _mm256_add_epi32(_mm256_unpacklo_epi32(v[2 * i], v[2 * i + 1]),
+                                _mm256_unpackhi_epi32(v[2 * i], v[2 * i + 1]));
+  }
+  for (int i = 0; i < 2; ++i) {
+    quads[i] = _mm256_add_epi32(_mm256_unpacklo_epi64(pairs[2 * i], pairs[2 * i + 1]),
+                                _mm256_unpackhi_epi64(pairs[2 * i], pairs[2 * i + 1]));
+  }
+  return _mm256_add_epi32(_mm256_permute2x128_si256(quads[0], quads[1], 0x20),
+                          _mm256_permute2x128_si256(quads[0], quads[1], 0x31));
+}
+
+template <Width W>
+void dot_rows(const std::uint8_t* rows, std::ptrdiff_t stride, std::size_t n, std::size_t row_bytes,
+              const std::int8_t* query, std::int32_t* dots) {
+  const std::int8_t* const second = query + (W == kInt4 ? plane_stride(row_bytes) : 0);
+  for (std::size_t r = 0; r < n; r += 8) {
+    const std::size_t here = smaller(8, n - r);
+    __m256i sums[8];
+    for (std::size_t i = 0; i < 8; ++i) {
+      const std::uint8_t* const row = rows + static_cast<std::ptrdiff_t>(r + smaller(i, here - 1)) * stride;
+      sums[i] = dot_row<W>(row, row_bytes, query, second);
+    }
+    const __m256i totals = sum_each(sums);
+    if (here == 8) {
+      store256(dots + r, totals);
+    } else {
+      alignas(32) std::int32_t last[8];
+      store256(last, totals);
+      std::memcpy(dots + r, last, here * sizeof(std::int32_t));
+    }
+  }
+}
+
+template <Width W>
+void float_rows(const std::uint8_t* rows, std::ptrdiff_t stride, std::size_t n, std::size_t row_bytes, const float* query,
+                float half_step, float* scores) {
+  constexpr int kLevels = W == kInt4 ? 15 : 255;
+  const auto multiply = [](__m128i codes, const float* q) {  // the 8 low bytes
+    const __m256i steps = _mm256_sub_epi32(_mm256_slli_epi32(_mm256_cvtepu8_epi32(codes), 1), _mm256_set1_epi32(kLevels));
+    return _mm256_mul_ps(_mm256_loadu_ps(q), _mm256_cvtepi32_ps(steps));
+  };
+  const float* const second = query + plane_stride(row_bytes);
+  for (std::size_t r = 0; r < n; ++r, rows += stride) {
+    __m256 p[4];  // 32 partial sums
+    for (auto& sum : p) sum = _mm256_setzero_ps();
+    for (std::size_t j = 0; j < row_bytes; j += 32) {
+      const __m256i bytes = load_bytes(rows + j, row_bytes - j);
+      const __m128i halves[2] = {_mm256_castsi256_si128(bytes), _mm256_extracti128_si256(bytes, 1)};
+      for (std::size_t h = 0; h < 2; ++h) {
+        const std::size_t i = j + 16 * h;
+        if constexpr (W == kInt4) {
+          const __m128i high = _mm_and_si128(_mm_srli_epi16(halves[h], 4), _mm_set1_epi8(15));
+          const __m128i low = _mm_and_si128(halves[h], _mm_set1_epi8(15));
+          p[0] = _mm256_add_ps(p[0], multiply(high, query + i));
+          p[1] = _mm256_add_ps(p[1], multiply(_mm_unpackhi_epi64(high, high), query + i + 8));
+          p[2] = _mm256_add_ps(p[2], multiply(low, second + i));
+          p[3] = _mm256_add_ps(p[3], multiply(_mm_unpackhi_epi64(low, low), second + i + 8));
+        } else {
+          p[2 * h] = _mm256_add_ps(p[2 * h], multiply(halves[h], query + i));
+          p[2 * h + 1] = _mm256_add_ps(p[2 * h + 1], multiply(_mm_unpackhi_epi64(halves[h], halves[h]), query + i + 8));
+        }
+      }
+    }
+    const __m256 h8 = _mm256_add_ps(_mm256_add_ps(p[0], p[2]), _mm256_add_ps(p[1], p[3]));
+    const __m128 h4 = _mm_add_ps(_mm256_castps256_ps128(h8), _mm256_extractf128_ps(h8, 1));
+    const __m128 h2 = _mm_add_ps(h4, _mm_movehl_ps(h4, h4));
+    scores[r] = _mm_cvtss_f32(_mm_add_ss(h2, _mm_movehdup_ps(h2))) * half_step;
+  }
+}
+
+std::size_t select(const std::int32_t* dots, std::size_t n, std::int32_t threshold, std::uint32_t* picked) {
+  const __m256i least = _mm256_set1_epi32(threshold);
+  std::size_t count = 0, i = 0;
+  for (; i + 8 <= n; i += 8) {
+    const __m256i below = _mm256_cmpgt_epi32(least, load256(dots + i));
+    auto hits = static_cast<unsigned>(~_mm256_movemask_ps(_mm256_castsi256_ps(below))) & 0xff;
+    for (; hits != 0; hits &= hits - 1) {
+      picked[count++] = static_cast<std::uint32_t>(i) + static_cast<std::uint32_t>(std::countr_zero(hits));
+    }
+  }
+  for (; i < n; ++i) {
+    if (dots[i] >= threshold) picked[count++] = static_cast<std::uint32_t>(i);
+  }
+  return count;
+}
+
+// ---------------------------------------------------------------- tiles: many queries
+
+// A tile is groups of 16 rows. In a group, for the high and then the low nibbles, and each four bytes of a row: 2 vectors of
+// 8 rows x 4 nibbles.
+constexpr std::size_t kGroup = 16;
+
+std::size_t tile_bytes(Width, std::size_t rows, std::size_t row_bytes) {
+  return rows / kGroup * 2 * tile_steps(row_bytes) * 64;
+}
+
+// Transposes 8 x 8 dwords.
+void transpose(__m256i (&v)[8]) {
+  __m256i t[8], u[8];
+  for (int i = 0; i < 4; ++i) {
+    t[2 * i] = _mm256_unpacklo_epi32(v[2 * i], v[2 * i + 1]);
+    t[2 * i + 1] = _mm256_unpackhi_epi32(v[2 * i], v[2 * i + 1]);
+  }
+  for (int i = 0; i < 2; ++i) {  // u[4i + c]: in lane l, dword 4l + c of rows 4i … 4i+3
+    u[4 * i] = _mm256_unpacklo_epi64(t[4 * i], t[4 * i + 2]);
+    u[4 * i + 1] = _mm256_unpackhi_epi64(t[4 * i], t[4 * i + 2]);
+    u[4 * i + 2] = _mm256_unpacklo_epi64(t[4 * i + 1], t[4 * i + 3]);
+    u[4 * i + 3] = _mm256_unpackhi_epi64(t[4 * i + 1], t[4 * i + 3]);
+  }
+  for (int c = 0; c < 4; ++c) {
+    v[c] = _mm256_permute2x128_si256(u[c], u[4 + c], 0x20);
+    v[4 + c] = _mm256_permute2x128_si256(u[c], u[4 + c], 0x31);
+  }
+}
+
+void load_tile(const std::uint8_t* rows, std::ptrdiff_t stride, std::size_t n, std::size_t row_bytes, std::uint8_t* tile) {
+  const std::size_t steps = tile_steps(row_bytes), plane_bytes = steps * 64;
+  for (std::size_t r = 0; r < n; r += 8) {
+    std::uint8_t* const base = tile + r / kGroup * 2 * plane_bytes + r % kGroup * 4;
+    for (std::size_t j = 0; j < row_bytes; j += 32) {
+      __m256i v[8];
+      for (std::size_t i = 0; i < 8; ++i) {
+        const std::uint8_t* const row = rows + static_cast<std::ptrdiff_t>(r + i) * stride;
+        v[i] = r + i < n ? load_bytes(row + j, row_bytes - j) : _mm256_setzero_si256();
+      }
+      transpose(v);
+      const std::size_t here_steps = smaller(8, steps - j / 4);
+      for (std::size_t c = 0; c < here_steps; ++c) {
+        std::uint8_t* const to = base + (j / 4 + c) * 64;
+        store256(to, high_nibbles(v[c]));
+        store256(to + plane_bytes, low_nibbles(v[c]));
+      }
+    }
+  }
+}
+
+// Q queries against a group of 16 rows.
+template <Width W, std::size_t Q>
+void dot_group(const std::uint8_t* group, std::size_t row_bytes, const std::int8_t* queries, std::int32_t* dots,
+               std::size_t dots_stride) {
+  constexpr std::size_t kFlush = 8;  // steps whose products fit into 16 bits
+  const std::size_t steps = tile_steps(row_bytes), query_stride = planes(W) * plane_stride(row_bytes);
+  __m256i sums[Q][2];
+  for (auto& sum : sums) sum[0] = sum[1] = _mm256_setzero_si256();
+  for (int nibble = 0; nibble < 2; ++nibble) {  // high, low
+    for (std::size_t first = 0; first < steps; first += kFlush) {
+      __m256i sums16[Q][2];
+      for (auto& sum : sums16) sum[0] = sum[1] = _mm256_setzero_si256();
+      const std::size_t last = smaller(steps, first + kFlush);
+      for (std::size_t step = first; step < last; ++step, group += 64) {
+        const __m256i low = load256(group), high = load256(group + 32);
+        for (std::size_t q = 0; q < Q; ++q) {
+          const __m256i four = _mm256_set1_epi32(four_entries(queries + q * query_stride + 4 * step));
+          sums16[q][0] = _mm256_add_epi16(sums16[q][0], _mm256_maddubs_epi16(low, four));
+          sums16[q][1] = _mm256_add_epi16(sums16[q][1], _mm256_maddubs_epi16(high, four));
+        }
+      }
+      for (std::size_t q = 0; q < Q; ++q) {
+        for (int h = 0; h < 2; ++h) sums[q][h] = _mm256_add_epi32(sums[q][h], widen_sums(sums16[q][h]));
+      }
+    }
+    if constexpr (W == kInt4) {
+      queries += plane_stride(row_bytes);
+    } else if (nibble == 0) {
+      for (auto& sum : sums) {
+        for (auto& half : sum) half = _mm256_slli_epi32(half, 4);
+      }
+    }
+  }
+  for (std::size_t q = 0; q < Q; ++q, dots += dots_stride) {
+    store256(dots, sums[q][0]);
+    store256(dots + 8, sums[q][1]);
+  }
+}
+
+// 3 queries: 6 sums of 16 bits and 6 of 32, 2 vectors of rows, a broadcast and a product: the register file's 16.
+constexpr std::size_t kQueryBlock = 3;
+
+template <Width W>
+void dot_tile(const std::uint8_t* tile, std::size_t n, std::size_t row_bytes, const std::int8_t* queries,
+              std::size_t n_queries, std::int32_t* dots, std::size_t dots_stride) {
+  const std::size_t group_bytes = tile_bytes(W, kGroup, row_bytes), query_stride = planes(W) * plane_stride(row_bytes);
+  using Group = void(const std::uint8_t*, std::size_t, const std::int8_t*, std::int32_t*, std::size_t);
+  static constexpr Group* kBySize[] = {nullptr, dot_group<W, 1>, dot_group<W, 2>, dot_group<W, 3>};
+  for (std::size_t q = 0; q < n_queries; q += kQueryBlock) {
+    const std::size_t block = smaller(kQueryBlock, n_queries - q);
+    for (std::size_t r = 0; r < n; r += kGroup) {
+      kBySize[block](tile + r / kGroup * group_bytes, row_bytes, queries + q * query_stride,
+                     dots + q * dots_stride + r, dots_stride);
+    }
+  }
+}
+
+constexpr TileKernels kTiles{kGroup, tile_bytes, {load_tile, load_tile}, {dot_tile<kInt4>, dot_tile<kInt8>}};
+
+}  // namespace
+
+extern constinit const Kernels kernels_avx2{
+    "avx2",
+    {pack<kInt4, float, SingleSteps>, pack<kInt8, float, SingleSteps>},
+    {pack<kInt4, double, DoubleSteps>, pack<kInt8, double, DoubleSteps>},
+    widen_half,
+    nullptr,  // widening bfloat16 is a shift: the portable kernel is memory-bound already
+    {unpack<kInt4>, unpack<kInt8>},
+    {dot_rows<kInt4>, dot_rows<kInt8>},
+    {float_rows<kInt4>, float_rows<kInt8>},
+    select,
+    &kTiles,
+};
+
+}  // namespace frazil

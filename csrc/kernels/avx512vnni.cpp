@@ -1,0 +1,417 @@
+// AVX-512 with VNNI (Ice Lake, Sapphire Rapids, Zen 4 and later). The integer work is vpdpbusd: four u8 x s8 products summed into
+// each 32-bit lane, which cannot overflow here: 4,096 * 255 * 127 < 2^31.
+#include <immintrin.h>
+
+#include "../kernel_table.h"
+#include "common.h"
+
+namespace frazil {
+namespace {
+
+constexpr __mmask16 head16(std::size_t n) { return static_cast<__mmask16>(n >= 16 ? 0xffff : (1u << n) - 1); }
+constexpr __mmask8 head8(std::size_t n) { return static_cast<__mmask8>(n >= 8 ? 0xff : (1u << n) - 1); }
+constexpr __mmask64 head64(std::size_t n) { return n >= 64 ? ~0ull : (1ull << n) - 1; }
+
+// ---------------------------------------------------------------- pack
+
+// Adds the squares of 8 numbers, widened to double, to 8 of the 32 partial sums. On floats the product is exact and the fused
+// operation gives what the separate ones give; doubles are multiplied and added apart.
+__m512d add_squares(__m512d sum, const float* x) {
+  const __m512d v = _mm512_cvtps_pd(_mm256_loadu_ps(x));
+  return _mm512_fmadd_pd(v, v, sum);
+}
+__m512d add_squares(__m512d sum, const float* x, __mmask8 mask) {
+  const __m512d v = _mm512_cvtps_pd(_mm256_maskz_loadu_ps(mask, x));
+  return _mm512_fmadd_pd(v, v, sum);
+}
+__m512d add_squares(__m512d sum, const double* x) {
+  const __m512d v = _mm512_loadu_pd(x);
+  return _mm512_add_pd(sum, _mm512_mul_pd(v, v));
+}
+__m512d add_squares(__m512d sum, const double* x, __mmask8 mask) {
+  const __m512d v = _mm512_maskz_loadu_pd(mask, x);
+  return _mm512_add_pd(sum, _mm512_mul_pd(v, v));
+}
+
+template <class T>
+double sum_of_squares(const T* x, std::size_t dim) {
+  __m512d p0 = _mm512_setzero_pd(), p1 = p0, p2 = p0, p3 = p0;
+  std::size_t i = 0;
+  for (; i + 32 <= dim; i += 32) {
+    p0 = add_squares(p0, x + i);
+    p1 = add_squares(p1, x + i + 8);
+    p2 = add_squares(p2, x + i + 16);
+    p3 = add_squares(p3, x + i + 24);
+  }
+  if (const std::size_t rest = dim - i) {
+    p0 = add_squares(p0, x + i, head8(rest));
+    if (rest > 8) p1 = add_squares(p1, x + i + 8, head8(rest - 8));
+    if (rest > 16) p2 = add_squares(p2, x + i + 16, head8(rest - 16));
+    if (rest > 24) p3 = add_squares(p3, x + i + 24, head8(rest - 24));
+  }
+  const __m512d h8 = _mm512_add_pd(_mm512_add_pd(p0, p2), _mm512_add_pd(p1, p3));
+  const __m256d h4 = _mm256_add_pd(_mm512_castpd512_pd256(h8), _mm512_extractf64x4_pd(h8, 1));
+  const __m128d h2 = _mm_add_pd(_mm256_castpd256_pd128(h4), _mm256_extractf128_pd(h4, 1));
+  return _mm_cvtsd_f64(_mm_add_sd(h2, _mm_unpackhi_pd(h2, h2)));
+}
+
+// Sixteen values' whole steps from the middle of the range (docs/format.md §3).
+struct SingleSteps {
+  __m512 high, low;
+  explicit SingleSteps(double scale) {
+    const float rounded = static_cast<float>(scale);
+    high = _mm512_set1_ps(rounded);
+    low = _mm512_set1_ps(static_cast<float>(scale - static_cast<double>(rounded)));
+  }
+  __m512i round(__m512 x) const {
+    const __m512 low_part = _mm512_sub_ps(_mm512_mul_ps(x, low), _mm512_set1_ps(0.5f));
+    return _mm512_cvtps_epi32(_mm512_add_ps(_mm512_mul_ps(x, high), low_part));
+  }
+  __m512i operator()(const float* x) const { return round(_mm512_loadu_ps(x)); }
+  __m512i operator()(const float* x, std::size_t n) const { return round(_mm512_maskz_loadu_ps(head16(n), x)); }
+};
+
+struct DoubleSteps {
+  __m512d scale;
+  explicit DoubleSteps(double s) : scale(_mm512_set1_pd(s)) {}
+  __m256i round(__m512d x) const {
+    return _mm512_cvtpd_epi32(_mm512_sub_pd(_mm512_mul_pd(x, scale), _mm512_set1_pd(0.5)));
+  }
+  static __m512i join(__m256i low, __m256i high) { return _mm512_inserti64x4(_mm512_castsi256_si512(low), high, 1); }
+  __m512i operator()(const double* x) const {
+    return join(round(_mm512_loadu_pd(x)), round(_mm512_loadu_pd(x + 8)));
+  }
+  __m512i operator()(const double* x, std::size_t n) const {
+    const __m512d low = _mm512_maskz_loadu_pd(head8(n), x);
+    const __m512d high = n > 8 ? _mm512_maskz_loadu_pd(head8(n - 8), x + 8) : _mm512_setzero_pd();
+    return join(round(low), round(high));
+  }
+};
+
+// Writes 64 codes, or the `dim` < 64 last ones of a row, from their whole steps from the middle: saturating to s8 is the clipping.
+template <Width W>
+void store_codes(__m512i s0, __m512i s1, __m512i s2, __m512i s3, std::uint8_t* out, std::size_t dim) {
+  // Packing works within 128-bit lanes: dword 4 * lane + source comes out where dword 4 * source + lane belongs.
+  const __m512i order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+  __m512i codes = _mm512_packs_epi16(_mm512_packs_epi32(s0, s1), _mm512_packs_epi32(s2, s3));
+  codes = _mm512_permutexvar_epi32(order, codes);
+  if constexpr (W == kInt4) {
+    codes = _mm512_max_epi8(_mm512_min_epi8(codes, _mm512_set1_epi8(7)), _mm512_set1_epi8(-8));
+    codes = _mm512_add_epi8(codes, _mm512_set1_epi8(8));
+    const __m512i pairs = _mm512_maddubs_epi16(codes, _mm512_set1_epi16(0x0110));  // 16 * even + odd
+    const __m256i bytes = _mm512_cvtepi16_epi8(pairs);
+    if (dim >= 64) {
+      _mm256_storeu_si256(reinterpret_cast<__m256i*>(out), bytes);
+    } else {
+      _mm256_mask_storeu_epi8(out, static_cast<__mmask32>((1ull << (dim / 2)) - 1), bytes);
+    }
+  } else {
+    _mm512_mask_storeu_epi8(out, head64(dim), _mm512_xor_si512(codes, _mm512_set1_epi8(-128)));  // -128 -> 0
+  }
+}
+
+template <Width W, class T, class Steps>
+std::size_t pack(const std::byte* rows, std::ptrdiff_t stride, std::size_t n, std::size_t dim, double steps_per_unit,
+                 std::uint8_t* out) {
+  constexpr std::size_t kBlockBytes = W == kInt4 ? 32 : 64;
+  const std::size_t row_bytes = W == kInt4 ? dim / 2 : dim;
+  for (std::size_t row = 0; row < n; ++row, rows += stride, out += row_bytes) {
+    const T* const x = reinterpret_cast<const T*>(rows);
+    const double squares = sum_of_squares(x, dim);
+    if (!(squares >= kMinSquares && squares <= kMaxSquares)) return row;
+    const Steps steps(steps_per_unit / _mm_cvtsd_f64(_mm_sqrt_pd(_mm_set1_pd(squares))));
+    std::uint8_t* to = out;
+    std::size_t i = 0;
+    for (; i + 64 <= dim; i += 64, to += kBlockBytes) {
+      store_codes<W>(steps(x + i), steps(x + i + 16), steps(x + i + 32), steps(x + i + 48), to, 64);
+    }
+    if (const std::size_t rest = dim - i) {
+      const __m512i zero = _mm512_setzero_si512();
+      const __m512i s1 = rest > 16 ? steps(x + i + 16, rest - 16) : zero;
+      const __m512i s2 = rest > 32 ? steps(x + i + 32, rest - 32) : zero;
+      const __m512i s3 = rest > 48 ? steps(x + i + 48, rest - 48) : zero;
+      store_codes<W>(steps(x + i, rest), s1, s2, s3, to, rest);
+    }
+  }
+  return n;
+}
+
+void widen_half(const std::byte* x, std::size_t n, float* out) {
+  std::size_t i = 0;
+  for (; i + 16 <= n; i += 16) {
+    _mm512_storeu_ps(out + i, _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(x + 2 * i))));
+  }
+  if (i < n) {
+    const __mmask16 rest = head16(n - i);
+    _mm512_mask_storeu_ps(out + i, rest, _mm512_cvtph_ps(_mm256_maskz_loadu_epi16(rest, x + 2 * i)));
+  }
+}
+
+void widen_bfloat16(const std::byte* x, std::size_t n, float* out) {
+  for (std::size_t i = 0; i < n; i += 16) {
+    const __mmask16 mask = head16(n - i);
+    const __m512i wide = _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(mask, x + 2 * i));
+    _mm512_mask_storeu_ps(out + i, mask, _mm512_castsi512_ps(_mm512_slli_epi32(wide, 16)));
+  }
+}
+
+// ---------------------------------------------------------------- unpack
+
+template <Width W>
+void unpack(const std::uint8_t* rows, std::ptrdiff_t stride, std::size_t n, std::size_t dim, float half_step, float* out) {
+  const __m512 scale = _mm512_set1_ps(half_step);
+  for (std::size_t r = 0; r < n; ++r, rows += stride, out += dim) {
+    for (std::size_t i = 0; i < dim; i += 16) {
+      const std::size_t left = dim - i;
+      __m128i codes;
+      if constexpr (W == kInt4) {
+        const __m128i bytes = _mm_maskz_loadu_epi8(static_cast<__mmask16>(head8(left / 2)), rows + i / 2);
+        const __m128i high = _mm_and_si128(_mm_srli_epi16(bytes, 4), _mm_set1_epi8(15));
+        codes = _mm_unpacklo_epi8(high, _mm_and_si128(bytes, _mm_set1_epi8(15)));
+      } else {
+        codes = _mm_maskz_loadu_epi8(head16(left), rows + i);
+      }
+      const __m512i wide = _mm512_cvtepu8_epi32(codes);
+      const __m512i steps = _mm512_sub_epi32(_mm512_slli_epi32(wide, 1), _mm512_set1_epi32(W == kInt4 ? 15 : 255));
+      _mm512_mask_storeu_ps(out + i, head16(left), _mm512_mul_ps(_mm512_cvtepi32_ps(steps), scale));
+    }
+  }
+}
+
+// ---------------------------------------------------------------- one query against rows where they lie
+
+// Adds 64 bytes' products with the query: both nibbles of each byte, or the byte.
+template <Width W>
+__m512i add_products(__m512i sum, __m512i bytes, __m512i plane0, __m512i plane1) {
+  if constexpr (W == kInt4) {
+    const __m512i nibble = _mm512_set1_epi8(15);
+    sum = _mm512_dpbusd_epi32(sum, _mm512_and_si512(_mm512_srli_epi16(bytes, 4), nibble), plane0);
+    return _mm512_dpbusd_epi32(sum, _mm512_and_si512(bytes, nibble), plane1);
+  } else {
+    return _mm512_dpbusd_epi32(sum, bytes, plane0);
+  }
+}
+
+// Lane l of the result is the sum of the lanes of v[l].
+__m512i sum_each(__m512i (&v)[16]) {
+  // Halve the number of vectors by adding neighbours' halves, first by dwords, then by qwords, then by 128-bit lanes.
+  __m512i pairs[8], quads[4];
+  for (int i = 0; i < 8; ++i) {
+    pairs[i] = _mm512_add_epi32(_mm512_unpacklo_epi32(v[2 * i], v[2 * i + 1]),
+                                _mm512_unpackhi_epi32(v[2 * i], v[2 * i + 1]));
+  }
+  for (int i = 0; i < 4; ++i) {
+    quads[i] = _mm512_add_epi32(_mm512_unpacklo_epi64(pairs[2 * i], pairs[2 * i + 1]),
+                                _mm512_unpackhi_epi64(pairs[2 * i], pairs[2 * i + 1]));
+  }
+  // quads[i]: in each 128-bit lane a part of the sums of v[4i … 4i+3].
+  const __m512i low = _mm512_add_epi32(_mm512_shuffle_i32x4(quads[0], quads[1], 0x44),
+                                       _mm512_shuffle_i32x4(quads[0], quads[1], 0xee));
+  const __m512i high = _mm512_add_epi32(_mm512_shuffle_i32x4(quads[2], quads[3], 0x44),
+                                        _mm512_shuffle_i32x4(quads[2], quads[3], 0xee));
+  return _mm512_add_epi32(_mm512_shuffle_i32x4(low, high, 0x88), _mm512_shuffle_i32x4(low, high, 0xdd));
+}
+
+template <Width W>
+void dot_rows(const std::uint8_t* rows, std::ptrdiff_t stride, std::size_t n, std::size_t row_bytes,
+              const std::int8_t* query, std::int32_t* dots) {
+  const std::int8_t* const second = query + (W == kInt4 ? plane_stride(row_bytes) : 0);
+  for (std::size_t r = 0; r < n; r += 16) {
+    const std::size_t here = smaller(16, n - r);
+    __m512i sums[16];
+    for (auto& sum : sums) sum = _mm512_setzero_si512();
+    const std::uint8_t* const first_row = rows + static_cast<std::ptrdiff_t>(r) * stride;
+    for (std::size_t j = 0; j < row_bytes; j += 64) {
+      const __m512i plane0 = _mm512_loadu_si512(query + j), plane1 = _mm512_loadu_si512(second + j);
+      const __mmask64 mask = head64(row_bytes - j);
+      const std::uint8_t* at = first_row + j;
+      if (here == 16 && mask == ~0ull) {
+        for (int i = 0; i < 16; ++i) {
+          sums[i] = add_products<W>(sums[i], _mm512_loadu_si512(at + i * stride), plane0, plane1);
+        }
+      } else {
+        for (std::size_t i = 0; i < here; ++i, at += stride) {
+          sums[i] = add_products<W>(sums[i], _mm512_maskz_loadu_epi8(mask, at), plane0, plane1);
+        }
+      }
+    }
+    _mm512_mask_storeu_epi32(dots + r, head16(here), sum_each(sums));
+  }
+}
+
+template <Width W>
+void float_rows(const std::uint8_t* rows, std::ptrdiff_t stride, std::size_t n, std::size_t row_bytes, const float* query,
+                float half_step, float* scores) {
+  const float* const second = query + (W == kInt4 ? plane_stride(row_bytes) : 0);
+  const __m512 nibble_steps = _mm512_setr_ps(-15, -13, -11, -9, -7, -5, -3, -1, 1, 3, 5, 7, 9, 11, 13, 15);
+  const auto byte_steps = [](__m512i codes) {
+    return _mm512_cvtepi32_ps(_mm512_sub_epi32(_mm512_slli_epi32(codes, 1), _mm512_set1_epi32(255)));
+  };
+  for (std::size_t r = 0; r < n; ++r, rows += stride) {
+    __m512 p0 = _mm512_setzero_ps(), p1 = p0;
+    for (std::size_t j = 0; j < row_bytes; j += W == kInt4 ? 16 : 32) {
+      const std::size_t left = row_bytes - j;
+      const __m512i low = _mm512_cvtepu8_epi32(_mm_maskz_loadu_epi8(head16(left), rows + j));
+      if constexpr (W == kInt4) {
+        const __m512 even = _mm512_permutexvar_ps(_mm512_srli_epi32(low, 4), nibble_steps);
+        const __m512 odd = _mm512_permutexvar_ps(low, nibble_steps);  // by the low 4 bits of each lane
+        p0 = _mm512_add_ps(p0, _mm512_mul_ps(_mm512_loadu_ps(query + j), even));
+        p1 = _mm512_add_ps(p1, _mm512_mul_ps(_mm512_loadu_ps(second + j), odd));
+      } else {
+        p0 = _mm512_add_ps(p0, _mm512_mul_ps(_mm512_loadu_ps(query + j), byte_steps(low)));
+        if (left > 16) {
+          const __m512i high = _mm512_cvtepu8_epi32(_mm_maskz_loadu_epi8(head16(left - 16), rows + j + 16));
+          p1 = _mm512_add_ps(p1, _mm512_mul_ps(_mm512_loadu_ps(query + j + 16), byte_steps(high)));
+        }
+      }
+    }
+    const __m512 h16 = _mm512_add_ps(p0, p1);
+    const __m256 h8 = _mm256_add_ps(_mm512_castps512_ps256(h16), _mm512_extractf32x8_ps(h16, 1));
+    const __m128 h4 = _mm_add_ps(_mm256_castps256_ps128(h8), _mm256_extractf128_ps(h8, 1));
+    const __m128 h2 = _mm_add_ps(h4, _mm_movehl_ps(h4, h4));
+    scores[r] = _mm_cvtss_f32(_mm_add_ss(h2, _mm_movehdup_ps(h2))) * half_step;
+  }
+}
+
+std::size_t select(const std::int32_t* dots, std::size_t n, std::int32_t threshold, std::uint32_t* picked) {
+  const __m512i least = _mm512_set1_epi32(threshold);
+  const __m512i lanes = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+  std::size_t count = 0;
+  for (std::size_t i = 0; i < n; i += 16) {
+    const __mmask16 inside = head16(n - i);
+    const __mmask16 hits = _mm512_mask_cmpge_epi32_mask(inside, _mm512_maskz_loadu_epi32(inside, dots + i), least);
+    if (hits == 0) continue;
+    const __m512i indices = _mm512_add_epi32(lanes, _mm512_set1_epi32(static_cast<int>(i)));
+    const auto found = static_cast<std::size_t>(_mm_popcnt_u32(hits));
+    _mm512_mask_storeu_epi32(picked + count, head16(found), _mm512_maskz_compress_epi32(hits, indices));
+    count += found;
+  }
+  return count;
+}
+
+// ---------------------------------------------------------------- tiles: many queries
+
+// A tile is groups of 32 rows. In a group, for each plane and each four bytes of a row: 2 vectors of 16 rows x 4 codes.
+constexpr std::size_t kGroup = 32;
+
+std::size_t tile_bytes(Width width, std::size_t rows, std::size_t row_bytes) {
+  return rows / kGroup * planes(width) * tile_steps(row_bytes) * 128;
+}
+
+// Transposes 16 x 16 dwords: dword c of in[r] becomes dword r of in[c].
+void transpose(__m512i (&v)[16]) {
+  __m512i t[16];
+  for (int i = 0; i < 8; ++i) {
+    t[2 * i] = _mm512_unpacklo_epi32(v[2 * i], v[2 * i + 1]);
+    t[2 * i + 1] = _mm512_unpackhi_epi32(v[2 * i], v[2 * i + 1]);
+  }
+  // u[4i + c]: in 128-bit lane l, dword 4l + c of rows 4i … 4i+3.
+  __m512i u[16];
+  for (int i = 0; i < 4; ++i) {
+    u[4 * i] = _mm512_unpacklo_epi64(t[4 * i], t[4 * i + 2]);
+    u[4 * i + 1] = _mm512_unpackhi_epi64(t[4 * i], t[4 * i + 2]);
+    u[4 * i + 2] = _mm512_unpacklo_epi64(t[4 * i + 1], t[4 * i + 3]);
+    u[4 * i + 3] = _mm512_unpackhi_epi64(t[4 * i + 1], t[4 * i + 3]);
+  }
+  for (int c = 0; c < 4; ++c) {
+    const __m512i a = _mm512_shuffle_i32x4(u[c], u[4 + c], 0x88), b = _mm512_shuffle_i32x4(u[c], u[4 + c], 0xdd);
+    const __m512i d = _mm512_shuffle_i32x4(u[8 + c], u[12 + c], 0x88), e = _mm512_shuffle_i32x4(u[8 + c], u[12 + c], 0xdd);
+    v[c] = _mm512_shuffle_i32x4(a, d, 0x88);
+    v[8 + c] = _mm512_shuffle_i32x4(a, d, 0xdd);
+    v[4 + c] = _mm512_shuffle_i32x4(b, e, 0x88);
+    v[12 + c] = _mm512_shuffle_i32x4(b, e, 0xdd);
+  }
+}
+
+template <Width W>
+void load_tile(const std::uint8_t* rows, std::ptrdiff_t stride, std::size_t n, std::size_t row_bytes, std::uint8_t* tile) {
+  const std::size_t steps = tile_steps(row_bytes);
+  const std::size_t plane_bytes = steps * 128;
+  for (std::size_t r = 0; r < n; r += 16) {
+    std::uint8_t* const base = tile + r / kGroup * planes(W) * plane_bytes + r % kGroup * 4;
+    const std::size_t here = smaller(16, n - r);
+    for (std::size_t j = 0; j < row_bytes; j += 64) {
+      const __mmask64 mask = head64(row_bytes - j);
+      __m512i v[16];
+      const std::uint8_t* at = rows + static_cast<std::ptrdiff_t>(r) * stride + j;
+      for (std::size_t i = 0; i < 16; ++i, at += stride) {
+        v[i] = i < here ? _mm512_maskz_loadu_epi8(mask, at) : _mm512_setzero_si512();
+      }
+      transpose(v);
+      const std::size_t here_steps = smaller(16, steps - j / 4);
+      for (std::size_t c = 0; c < here_steps; ++c) {
+        std::uint8_t* const to = base + (j / 4 + c) * 128;
+        if constexpr (W == kInt4) {
+          const __m512i nibble = _mm512_set1_epi8(15);
+          _mm512_storeu_si512(to, _mm512_and_si512(_mm512_srli_epi16(v[c], 4), nibble));
+          _mm512_storeu_si512(to + plane_bytes, _mm512_and_si512(v[c], nibble));
+        } else {
+          _mm512_storeu_si512(to, v[c]);
+        }
+      }
+    }
+  }
+}
+
+// Q queries against a group of 32 rows: 2Q sums in registers, each query's four bytes broadcast from memory.
+template <Width W, std::size_t Q>
+void dot_group(const std::uint8_t* group, std::size_t row_bytes, const std::int8_t* queries, std::int32_t* dots,
+               std::size_t dots_stride) {
+  const std::size_t steps = tile_steps(row_bytes), stride = planes(W) * plane_stride(row_bytes);
+  __m512i sums[Q][2];
+  for (auto& sum : sums) sum[0] = sum[1] = _mm512_setzero_si512();
+  for (std::size_t plane = 0; plane < planes(W); ++plane, queries += plane_stride(row_bytes)) {
+    for (std::size_t step = 0; step < steps; ++step, group += 128) {
+      const __m512i low = _mm512_loadu_si512(group), high = _mm512_loadu_si512(group + 64);
+      for (std::size_t q = 0; q < Q; ++q) {
+        const __m512i four = _mm512_set1_epi32(four_entries(queries + q * stride + 4 * step));
+        sums[q][0] = _mm512_dpbusd_epi32(sums[q][0], low, four);
+        sums[q][1] = _mm512_dpbusd_epi32(sums[q][1], high, four);
+      }
+    }
+  }
+  for (std::size_t q = 0; q < Q; ++q, dots += dots_stride) {
+    _mm512_storeu_si512(dots, sums[q][0]);
+    _mm512_storeu_si512(dots + 16, sums[q][1]);
+  }
+}
+
+// 12 queries: 24 sums, 2 vectors of rows, one broadcast; the register file holds 32.
+constexpr std::size_t kQueryBlock = 12;
+
+template <Width W>
+void dot_tile(const std::uint8_t* tile, std::size_t n, std::size_t row_bytes, const std::int8_t* queries,
+              std::size_t n_queries, std::int32_t* dots, std::size_t dots_stride) {
+  const std::size_t group_bytes = tile_bytes(W, kGroup, row_bytes), query_stride = planes(W) * plane_stride(row_bytes);
+  using Group = void(const std::uint8_t*, std::size_t, const std::int8_t*, std::int32_t*, std::size_t);
+  static constexpr Group* kBySize[] = {nullptr,          dot_group<W, 1>, dot_group<W, 2>,  dot_group<W, 3>,
+                                       dot_group<W, 4>,  dot_group<W, 5>, dot_group<W, 6>,  dot_group<W, 7>,
+                                       dot_group<W, 8>,  dot_group<W, 9>, dot_group<W, 10>, dot_group<W, 11>,
+                                       dot_group<W, 12>};
+  for (std::size_t q = 0; q < n_queries; q += kQueryBlock) {
+    const std::size_t block = smaller(kQueryBlock, n_queries - q);
+    for (std::size_t r = 0; r < n; r += kGroup) {
+      kBySize[block](tile + r / kGroup * group_bytes, row_bytes, queries + q * query_stride,
+                     dots + q * dots_stride + r, dots_stride);
+    }
+  }
+}
+
+constexpr TileKernels kTiles{kGroup, tile_bytes, {load_tile<kInt4>, load_tile<kInt8>}, {dot_tile<kInt4>, dot_tile<kInt8>}};
+
+}  // namespace
+
+extern constinit const Kernels kernels_avx512vnni{
+    "avx512vnni",
+    {pack<kInt4, float, SingleSteps>, pack<kInt8, float, SingleSteps>},
+    {pack<kInt4, double, DoubleSteps>, pack<kInt8, double, DoubleSteps>},
+    widen_half,
+    widen_bfloat16,
+    {unpack<kInt4>, unpack<kInt8>},
+    {dot_rows<kInt4>, dot_rows<kInt8>},
+    {float_rows<kInt4>, float_rows<kInt8>},
+    select,
+    &kTiles,
+};
+
+}  // namespace frazil

@@ -1,0 +1,193 @@
+// Portable kernels: what every CPU runs, the plainest reading of docs/format.md, and what the other sets are compared with.
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <cstring>
+
+#include "../kernel_table.h"
+
+namespace frazil {
+namespace {
+
+template <class T>
+T load(const std::byte* at) {
+  T value;
+  std::memcpy(&value, at, sizeof value);
+  return value;
+}
+
+template <Width W>
+constexpr int kHalf = W == kInt4 ? 8 : 128;
+template <Width W>
+constexpr int kLevels = W == kInt4 ? 15 : 255;
+
+template <class T>
+double sum_of_squares(const std::byte* x, std::size_t dim) {
+  std::array<double, 32> p{};
+  for (std::size_t i = 0; i < dim; ++i) {
+    const double value = load<T>(x + i * sizeof(T));
+    p[i % 32] += value * value;
+  }
+  for (std::size_t h = 16; h > 0; h /= 2) {
+    for (std::size_t j = 0; j < h; ++j) p[j] += p[j + h];
+  }
+  return p[0];
+}
+
+// A unit value's distance from the middle of the range, in steps, less one half (docs/format.md §3).
+struct SingleSteps {
+  float high, low;
+  explicit SingleSteps(double scale)
+      : high(static_cast<float>(scale)), low(static_cast<float>(scale - static_cast<double>(high))) {}
+  long operator()(float x) const {
+    const float low_part = x * low - 0.5f;
+    return std::lrintf(x * high + low_part);
+  }
+};
+
+struct DoubleSteps {
+  double scale;
+  long operator()(double x) const { return std::lrint(x * scale - 0.5); }
+};
+
+template <Width W, class T, class Steps>
+std::size_t pack(const std::byte* x, std::ptrdiff_t stride, std::size_t n, std::size_t dim, double steps_per_unit,
+                 std::uint8_t* out) {
+  for (std::size_t row = 0; row < n; ++row, x += stride) {
+    const double squares = sum_of_squares<T>(x, dim);
+    if (!(squares >= kMinSquares && squares <= kMaxSquares)) return row;
+    const Steps steps{steps_per_unit / std::sqrt(squares)};
+    const auto code = [&](std::size_t i) {
+      return static_cast<std::uint8_t>(std::clamp<long>(steps(load<T>(x + i * sizeof(T))) + kHalf<W>, 0, kLevels<W>));
+    };
+    if constexpr (W == kInt4) {
+      for (std::size_t i = 0; i < dim; i += 2) *out++ = static_cast<std::uint8_t>(code(i) << 4 | code(i + 1));
+    } else {
+      for (std::size_t i = 0; i < dim; ++i) *out++ = code(i);
+    }
+  }
+  return n;
+}
+
+// binary16 by its fields: sign, 5 bits of exponent, 10 of fraction.
+float from_half(std::uint16_t h) {
+  const int exponent = (h >> 10) & 0x1f, fraction = h & 0x3ff;
+  float value;
+  if (exponent == 0x1f) {
+    value = fraction ? NAN : INFINITY;
+  } else if (exponent == 0) {
+    value = static_cast<float>(fraction) * 0x1p-24f;
+  } else {
+    const std::uint32_t bits = static_cast<std::uint32_t>(exponent + 112) << 23 | static_cast<std::uint32_t>(fraction) << 13;
+    std::memcpy(&value, &bits, sizeof value);
+  }
+  return h & 0x8000 ? -value : value;
+}
+
+void widen_half(const std::byte* x, std::size_t n, float* out) {
+  for (std::size_t i = 0; i < n; ++i) out[i] = from_half(load<std::uint16_t>(x + 2 * i));
+}
+
+void widen_bfloat16(const std::byte* x, std::size_t n, float* out) {
+  for (std::size_t i = 0; i < n; ++i) {
+    const std::uint32_t bits = static_cast<std::uint32_t>(load<std::uint16_t>(x + 2 * i)) << 16;
+    std::memcpy(out + i, &bits, sizeof bits);
+  }
+}
+
+// The code of dimension i of a row.
+template <Width W>
+int code_at(const std::uint8_t* row, std::size_t i) {
+  if constexpr (W == kInt4) return (row[i / 2] >> (i % 2 ? 0 : 4)) & 15;
+  return row[i];
+}
+
+template <Width W>
+void unpack(const std::uint8_t* rows, std::ptrdiff_t stride, std::size_t n, std::size_t dim, float half_step, float* out) {
+  for (std::size_t r = 0; r < n; ++r, rows += stride) {
+    for (std::size_t i = 0; i < dim; ++i) *out++ = static_cast<float>(2 * code_at<W>(rows, i) - kLevels<W>) * half_step;
+  }
+}
+
+template <Width W>
+std::int32_t dot_row(const std::uint8_t* row, std::size_t row_bytes, const std::int8_t* query) {
+  std::int32_t sum = 0;
+  if constexpr (W == kInt4) {
+    const std::int8_t* const odd = query + plane_stride(row_bytes);
+    for (std::size_t j = 0; j < row_bytes; ++j) sum += (row[j] >> 4) * query[j] + (row[j] & 15) * odd[j];
+  } else {
+    for (std::size_t j = 0; j < row_bytes; ++j) sum += row[j] * query[j];
+  }
+  return sum;
+}
+
+template <Width W>
+void dot_rows(const std::uint8_t* rows, std::ptrdiff_t stride, std::size_t n, std::size_t row_bytes,
+              const std::int8_t* query, std::int32_t* dots) {
+  for (std::size_t r = 0; r < n; ++r, rows += stride) dots[r] = dot_row<W>(rows, row_bytes, query);
+}
+
+template <Width W>
+void float_rows(const std::uint8_t* rows, std::ptrdiff_t stride, std::size_t n, std::size_t row_bytes, const float* query,
+                float half_step, float* scores) {
+  for (std::size_t r = 0; r < n; ++r, rows += stride) {
+    std::array<float, 32> p{};
+    for (std::size_t j = 0; j < row_bytes; ++j) {
+      if constexpr (W == kInt4) {
+        p[j % 16] += query[j] * static_cast<float>(2 * (rows[j] >> 4) - 15);
+        p[16 + j % 16] += query[plane_stride(row_bytes) + j] * static_cast<float>(2 * (rows[j] & 15) - 15);
+      } else {
+        p[j % 32] += query[j] * static_cast<float>(2 * rows[j] - 255);
+      }
+    }
+    for (std::size_t h = 16; h > 0; h /= 2) {
+      for (std::size_t j = 0; j < h; ++j) p[j] += p[j + h];
+    }
+    scores[r] = p[0] * half_step;
+  }
+}
+
+std::size_t select(const std::int32_t* dots, std::size_t n, std::int32_t threshold, std::uint32_t* picked) {
+  std::size_t count = 0;
+  for (std::size_t i = 0; i < n; ++i) {
+    picked[count] = static_cast<std::uint32_t>(i);
+    count += dots[i] >= threshold;
+  }
+  return count;
+}
+
+// A scalar tile is a copy of the rows: there are no lanes to fill.
+std::size_t tile_bytes(Width, std::size_t rows, std::size_t row_bytes) { return rows * row_bytes; }
+
+void load_tile(const std::uint8_t* rows, std::ptrdiff_t stride, std::size_t n, std::size_t row_bytes, std::uint8_t* tile) {
+  for (std::size_t r = 0; r < n; ++r) std::memcpy(tile + r * row_bytes, rows + static_cast<std::ptrdiff_t>(r) * stride, row_bytes);
+}
+
+template <Width W>
+void dot_tile(const std::uint8_t* tile, std::size_t n, std::size_t row_bytes, const std::int8_t* queries,
+              std::size_t n_queries, std::int32_t* dots, std::size_t dots_stride) {
+  const std::size_t query_stride = planes(W) * plane_stride(row_bytes);
+  for (std::size_t q = 0; q < n_queries; ++q) {
+    dot_rows<W>(tile, static_cast<std::ptrdiff_t>(row_bytes), n, row_bytes, queries + q * query_stride,
+                dots + q * dots_stride);
+  }
+}
+
+constexpr TileKernels kTiles{1, tile_bytes, {load_tile, load_tile}, {dot_tile<kInt4>, dot_tile<kInt8>}};
+
+}  // namespace
+
+extern constinit const Kernels kernels_scalar{
+    "scalar",
+    {pack<kInt4, float, SingleSteps>, pack<kInt8, float, SingleSteps>},
+    {pack<kInt4, double, DoubleSteps>, pack<kInt8, double, DoubleSteps>},
+    widen_half,
+    widen_bfloat16,
+    {unpack<kInt4>, unpack<kInt8>},
+    {dot_rows<kInt4>, dot_rows<kInt8>},
+    {float_rows<kInt4>, float_rows<kInt8>},
+    select,
+    &kTiles,
+};
+
+}  // namespace frazil

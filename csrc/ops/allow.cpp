@@ -1,0 +1,51 @@
+#include "allow.h"
+
+#include <algorithm>
+
+namespace frazil {
+
+AllowedRows AllowedRows::all(std::size_t n) {
+  AllowedRows allowed;
+  allowed.count_ = n;
+  return allowed;
+}
+
+AllowedRows AllowedRows::mask(const std::uint8_t* mask, std::ptrdiff_t stride, std::size_t n) {
+  AllowedRows allowed;
+  allowed.kind_ = Kind::kMask;
+  allowed.mask_ = mask;
+  allowed.stride_ = stride;
+  for (std::size_t i = 0; i < n; ++i) allowed.count_ += mask[static_cast<std::ptrdiff_t>(i) * stride] != 0;
+  return allowed;
+}
+
+AllowedRows AllowedRows::list(std::vector<std::int64_t> rows, std::size_t n) {
+  for (const std::int64_t row : rows) {
+    if (row < 0 || static_cast<std::uint64_t>(row) >= n) {
+      fail("allow: expected row numbers from 0 to " + std::to_string(n) + " - 1, got " + std::to_string(row));
+    }
+  }
+  std::sort(rows.begin(), rows.end());
+  rows.erase(std::unique(rows.begin(), rows.end()), rows.end());
+  AllowedRows allowed;
+  allowed.kind_ = Kind::kList;
+  allowed.count_ = rows.size();
+  allowed.list_ = std::move(rows);
+  return allowed;
+}
+
+void AllowedRows::positions(std::size_t first, std::size_t last, std::size_t& begin, std::size_t& end) const {
+  if (kind_ != Kind::kList) {
+    begin = first;
+    end = last;
+    return;
+  }
+  const auto place = [&](std::size_t row) {
+    const auto at = std::lower_bound(list_.begin(), list_.end(), static_cast<std::int64_t>(row));
+    return static_cast<std::size_t>(at - list_.begin());
+  };
+  begin = place(first);
+  end = place(last);
+}
+
+}  // namespace frazil

@@ -1,0 +1,60 @@
+// Scores of a block of rows that fits into the cache, for a few or many queries: what `score` writes out and `search` sifts.
+#pragma once
+
+#include <algorithm>
+#include <vector>
+
+#include "../kernel_table.h"
+#include "arrays.h"
+#include "queries.h"
+
+namespace frazil {
+
+// From this many queries on, rows are transposed into a tile once and scored against all queries from there.
+inline constexpr std::size_t kTileQueries = 4;
+// Queries scored at a time: their results stay in the first-level cache until they are used.
+inline constexpr std::size_t kQueriesAtOnce = 24;
+
+// Rows of a block: about 32 KB of codes, and a multiple of every instruction set's tile group.
+inline std::size_t block_rows(std::size_t row_bytes) {
+  return std::clamp<std::size_t>(32768 / row_bytes / 64 * 64, 64, 1024);
+}
+
+// Computes integer dots of queries with blocks of rows. One per thread.
+class BlockDots {
+ public:
+  BlockDots(const Kernels& kernels, const Format& format) : kernels_(kernels), format_(format) {}
+
+  // Calls fn(q, dots) for the queries first … last - 1, in order; dots[r] is for row r < n of the block.
+  template <class Fn>
+  void each(const Queries& queries, std::size_t first, std::size_t last, const std::uint8_t* rows, std::ptrdiff_t stride,
+            std::size_t n, Fn&& fn) {
+    if (last - first < kTileQueries) {
+      dots_.resize(n);
+      for (std::size_t q = first; q < last; ++q) {
+        kernels_.dot_rows[format_.width](rows, stride, n, format_.row_bytes(), queries.integer(q), dots_.data());
+        fn(q, dots_.data());
+      }
+      return;
+    }
+    const TileKernels& tiles = *kernels_.tiles;
+    const std::size_t padded = (n + tiles.group - 1) / tiles.group * tiles.group;
+    tile_.resize(tiles.bytes(format_.width, padded, format_.row_bytes()));
+    dots_.resize(kQueriesAtOnce * padded);
+    tiles.load[format_.width](rows, stride, n, format_.row_bytes(), tile_.data());
+    for (std::size_t begin = first; begin < last; begin += kQueriesAtOnce) {
+      const std::size_t end = std::min(last, begin + kQueriesAtOnce);
+      tiles.dot[format_.width](tile_.data(), n, format_.row_bytes(), queries.integer(begin), end - begin, dots_.data(),
+                               padded);
+      for (std::size_t q = begin; q < end; ++q) fn(q, dots_.data() + (q - begin) * padded);
+    }
+  }
+
+ private:
+  const Kernels& kernels_;
+  const Format& format_;
+  std::vector<std::uint8_t> tile_;
+  std::vector<std::int32_t> dots_;
+};
+
+}  // namespace frazil

@@ -1,0 +1,171 @@
+#include "pack.h"
+
+#include <algorithm>
+#include <atomic>
+#include <cmath>
+#include <cstring>
+#include <limits>
+
+#include "../dispatch.h"
+#include "../parallel.h"
+
+namespace frazil {
+namespace {
+
+constexpr std::size_t kChunkRows = 256;
+constexpr std::size_t kValuesPerThread = 1 << 18;  // fewer are packed before another thread has woken
+
+std::size_t size_of(FloatType type) {
+  switch (type) {
+    case FloatType::kHalf:
+    case FloatType::kBfloat16:
+      return 2;
+    case FloatType::kSingle:
+      return 4;
+    case FloatType::kDouble:
+      break;
+  }
+  return 8;
+}
+
+double sum_of_squares(const std::vector<double>& values) {
+  double p[32] = {};
+  for (std::size_t i = 0; i < values.size(); ++i) p[i % 32] += values[i] * values[i];
+  for (std::size_t h = 16; h > 0; h /= 2) {
+    for (std::size_t j = 0; j < h; ++j) p[j] += p[j + h];
+  }
+  return p[0];
+}
+
+// Scales values by a power of two so that the largest is in [1, 2), rounding them to the row's own type. Returns the new sum of
+// squares: 0 if all are zero, NaN if one is not finite.
+double rescale(std::vector<double>& values, bool to_single) {
+  double largest = 0;
+  for (const double value : values) {
+    if (!std::isfinite(value)) return std::numeric_limits<double>::quiet_NaN();
+    largest = std::max(largest, std::fabs(value));
+  }
+  if (largest == 0) return 0;
+  const int exponent = std::ilogb(largest);
+  for (double& value : values) {
+    value = std::ldexp(value, -exponent);
+    if (to_single) value = static_cast<double>(static_cast<float>(value));
+  }
+  return sum_of_squares(values);
+}
+
+// Packs a row that the kernel left out. Returns false if it is not finite.
+bool pack_unusual(const Kernels& kernels, const Format& format, RowReader& reader, bool is_double, std::size_t row,
+                  std::uint8_t* out) {
+  double squares = 0;
+  const std::vector<double>& values = reader.doubles(row, squares);
+  if (std::isnan(squares)) return false;
+  if (squares == 0) {
+    const int zero = 1 << (format.bits() - 1);
+    std::memset(out, format.width == kInt4 ? zero << 4 | zero : zero, format.row_bytes());
+  } else if (is_double) {
+    kernels.pack_double[format.width](reinterpret_cast<const std::byte*>(values.data()), 0, 1, format.dim,
+                                      format.steps_per_unit(), out);
+  } else {
+    std::vector<float> narrow(values.size());
+    std::transform(values.begin(), values.end(), narrow.begin(), [](double v) { return static_cast<float>(v); });
+    kernels.pack_single[format.width](reinterpret_cast<const std::byte*>(narrow.data()), 0, 1, format.dim,
+                                      format.steps_per_unit(), out);
+  }
+  return true;
+}
+
+}  // namespace
+
+RowReader::RowReader(const Kernels& kernels, const Format& format, const FloatMatrix& x)
+    : kernels_(kernels),
+      format_(format),
+      x_(x),
+      is_adjacent_(x.column_stride == static_cast<std::ptrdiff_t>(size_of(x.type))),
+      is_16_bit_(size_of(x.type) == 2) {}
+
+const std::byte* RowReader::values(std::size_t row) {
+  const std::byte* at = x_.row(row);
+  if (!is_adjacent_) {
+    const std::size_t size = size_of(x_.type);
+    copy_.resize(format_.dim * size);
+    for (std::size_t i = 0; i < format_.dim; ++i, at += x_.column_stride) std::memcpy(copy_.data() + i * size, at, size);
+    at = copy_.data();
+  }
+  if (!is_16_bit_) return at;
+  wide_.resize(format_.dim);
+  (x_.type == FloatType::kHalf ? kernels_.widen_half : kernels_.widen_bfloat16)(at, format_.dim, wide_.data());
+  return reinterpret_cast<const std::byte*>(wide_.data());
+}
+
+std::vector<double>& RowReader::doubles(std::size_t row, double& squares) {
+  const std::byte* const at = values(row);
+  const bool is_double = x_.type == FloatType::kDouble;
+  doubles_.resize(format_.dim);
+  for (std::size_t i = 0; i < format_.dim; ++i) {
+    if (is_double) {
+      std::memcpy(&doubles_[i], at + i * sizeof(double), sizeof(double));
+    } else {
+      float value;
+      std::memcpy(&value, at + i * sizeof value, sizeof value);
+      doubles_[i] = static_cast<double>(value);
+    }
+  }
+  squares = sum_of_squares(doubles_);
+  if (!(squares >= kMinSquares && squares <= kMaxSquares)) squares = rescale(doubles_, !is_double);
+  return doubles_;
+}
+
+void fail_not_finite(const char* name, std::size_t row) {
+  fail(std::string(name) + ": row " + std::to_string(row) +
+       " holds NaN or infinity; every value that is kept must be finite");
+}
+
+std::size_t pack_rows(const Kernels& kernels, const Format& format, const FloatMatrix& x, std::size_t begin,
+                      std::size_t end, std::uint8_t* out) {
+  const bool is_double = x.type == FloatType::kDouble;
+  Kernels::Pack* const kernel = (is_double ? kernels.pack_double : kernels.pack_single)[format.width];
+  const double steps = format.steps_per_unit();
+  RowReader reader(kernels, format, x);
+  for (std::size_t row = begin; row < end;) {
+    // Rows that lie ready are packed in one go, the others one by one; either way up to the first unusual one.
+    std::uint8_t* const to = out + (row - begin) * format.row_bytes();
+    const std::size_t most = reader.in_place() ? end - row : 1;
+    const std::size_t packed = kernel(reader.values(row), x.row_stride, most, format.dim, steps, to);
+    row += packed;
+    if (packed == most) continue;
+    if (!pack_unusual(kernels, format, reader, is_double, row, to + packed * format.row_bytes())) return row;
+    ++row;
+  }
+  return end;
+}
+
+void pack(const Format& format, const FloatMatrix& x, const char* name, unsigned threads, std::uint8_t* out) {
+  const Kernels& kernels = dispatch::table();
+  parallel::Chunks chunks(x.rows, kChunkRows);
+  std::atomic<std::size_t> first_bad{x.rows};
+  parallel::run(parallel::worth(threads, x.rows * format.dim, kValuesPerThread), [&](unsigned) {
+    std::size_t begin = 0, end = 0;
+    // Chunks come in order, so every row before the first bad one is looked at.
+    while (chunks.next(begin, end) && begin < first_bad.load(std::memory_order_relaxed)) {
+      const std::size_t stop = pack_rows(kernels, format, x, begin, end, out + begin * format.row_bytes());
+      if (stop < end) parallel::lower(first_bad, stop);
+    }
+  });
+  if (first_bad < x.rows) fail_not_finite(name, first_bad);
+}
+
+void unpack(const Format& format, const CodeMatrix& codes, unsigned threads, float* out) {
+  const Kernels& kernels = dispatch::table();
+  const float half_step = static_cast<float>(format.half_step());
+  parallel::Chunks chunks(codes.rows, kChunkRows);
+  parallel::run(parallel::worth(threads, codes.rows * format.dim, kValuesPerThread), [&](unsigned) {
+    std::size_t begin = 0, end = 0;
+    while (chunks.next(begin, end)) {
+      kernels.unpack[format.width](codes.row(begin), codes.stride, end - begin, format.dim, half_step,
+                                   out + begin * format.dim);
+    }
+  });
+}
+
+}  // namespace frazil

@@ -1,0 +1,47 @@
+// Floats to codes and back.
+#pragma once
+
+#include <vector>
+
+#include "../kernel_table.h"
+#include "arrays.h"
+
+namespace frazil {
+
+// Packs all rows of x into `out`, (x.rows, row_bytes). Throws std::invalid_argument naming the first row with NaN or infinity.
+void pack(const Format& format, const FloatMatrix& x, const char* name, unsigned threads, std::uint8_t* out);
+
+// Packs rows [begin, end); returns the first row that holds NaN or infinity, or end.
+std::size_t pack_rows(const Kernels& kernels, const Format& format, const FloatMatrix& x, std::size_t begin,
+                      std::size_t end, std::uint8_t* out);
+
+// Reads rows of any type and strides. Its buffers are on the heap: some systems give threads small stacks.
+class RowReader {
+ public:
+  RowReader(const Kernels& kernels, const Format& format, const FloatMatrix& x);
+
+  // The row's kept values side by side, floats or (of a double matrix) doubles: where they lie if they do, else a copy.
+  const std::byte* values(std::size_t row);
+
+  // The row's kept values as doubles, scaled by a power of two where their squares would leave the range (docs/format.md §3).
+  // Sets `squares` to their sum of squares: 0 for a zero row, NaN if a value is NaN or infinite.
+  std::vector<double>& doubles(std::size_t row, double& squares);
+
+  bool in_place() const { return is_adjacent_ && !is_16_bit_; }
+
+ private:
+  const Kernels& kernels_;
+  const Format& format_;
+  const FloatMatrix& x_;
+  const bool is_adjacent_, is_16_bit_;
+  std::vector<std::byte> copy_;
+  std::vector<float> wide_;
+  std::vector<double> doubles_;
+};
+
+[[noreturn]] void fail_not_finite(const char* name, std::size_t row);
+
+// Decodes all rows of codes into `out`, (codes.rows, dim).
+void unpack(const Format& format, const CodeMatrix& codes, unsigned threads, float* out);
+
+}  // namespace frazil

@@ -1,0 +1,140 @@
+#include "queries.h"
+
+#include <algorithm>
+#include <atomic>
+#include <cmath>
+
+#include "../parallel.h"
+#include "pack.h"
+
+namespace frazil {
+namespace {
+
+constexpr std::size_t kChunk = 16;
+constexpr std::size_t kValuesPerThread = 1 << 17;
+
+// docs/format.md §4. Each returns false if the row is not finite.
+class Preparer {
+ public:
+  Preparer(const Kernels& kernels, const Format& format, const FloatMatrix& x, Queries& queries)
+      : kernels_(kernels),
+        format_(format),
+        x_(x),
+        queries_(queries),
+        reader_(kernels, format, x) {}
+
+  bool prepare(std::size_t q) {
+    double squares = 0;
+    const std::vector<double>& values = reader_.doubles(q, squares);
+    if (std::isnan(squares)) return false;
+    if (queries_.bits == 8) {
+      eight_bits(q, values, squares);
+    } else if (queries_.bits == 4) {
+      four_bits(q, values, squares);
+    } else if (squares != 0) {
+      const double norm = std::sqrt(squares);
+      float* const to = queries_.floats.data() + q * queries_.stride;
+      for (std::size_t i = 0; i < values.size(); ++i) to[position(i)] = static_cast<float>(values[i] / norm);
+    }
+    return true;
+  }
+
+ private:
+  std::size_t position(std::size_t i) const { return plane_position(format_.width, format_.row_bytes(), i); }
+
+  void eight_bits(std::size_t q, const std::vector<double>& values, double squares) {
+    if (squares == 0) return finish(q, 0);  // the entries are zero already
+    double largest = 0;
+    for (const double value : values) largest = std::max(largest, std::fabs(value));
+    const double to_steps = 127 / largest;
+    std::int8_t* const to = queries_.integers.data() + q * queries_.stride;
+    for (std::size_t i = 0; i < values.size(); ++i) {
+      to[position(i)] = static_cast<std::int8_t>(std::lrint(values[i] * to_steps));
+    }
+    finish(q, largest / std::sqrt(squares) / 127);
+  }
+
+  // As a document is packed, by the same kernel: of an even number of values, the last of which may be an added zero.
+  void four_bits(std::size_t q, const std::vector<double>& values, double squares) {
+    const std::size_t even = (values.size() + 1) / 2 * 2;
+    codes_.assign(even / 2, 0x88);  // a zero row's
+    if (squares != 0) {
+      const double steps = Format{even, kInt4, format_.limit}.steps_per_unit();
+      if (x_.type == FloatType::kDouble) {
+        pack_padded(kernels_.pack_double[kInt4], padded_doubles_, values, even, steps);
+      } else {
+        pack_padded(kernels_.pack_single[kInt4], padded_floats_, values, even, steps);
+      }
+    }
+    std::int8_t* const to = queries_.integers.data() + q * queries_.stride;
+    for (std::size_t i = 0; i < values.size(); ++i) {
+      const int code = (codes_[i / 2] >> (i % 2 ? 0 : 4)) & 15;
+      to[position(i)] = static_cast<std::int8_t>(2 * code - 15);
+    }
+    finish(q, format_.limit / 15);
+  }
+
+  template <class T>
+  void pack_padded(Kernels::Pack* kernel, std::vector<T>& padded, const std::vector<double>& values, std::size_t even,
+                   double steps) {
+    padded.assign(even, 0);
+    std::transform(values.begin(), values.end(), padded.begin(), [](double v) { return static_cast<T>(v); });
+    kernel(reinterpret_cast<const std::byte*>(padded.data()), 0, 1, even, steps, codes_.data());
+  }
+
+  void finish(std::size_t q, double scale) {
+    const std::int8_t* const entries = queries_.integer(q);
+    std::int32_t sum = 0;
+    for (std::size_t i = 0; i < queries_.stride; ++i) sum += entries[i];
+    queries_.bias[q] = format_.levels() * sum;
+    queries_.scale[q] = static_cast<float>(scale * format_.half_step());
+  }
+
+  const Kernels& kernels_;
+  const Format& format_;
+  const FloatMatrix& x_;
+  Queries& queries_;
+  RowReader reader_;
+  std::vector<std::uint8_t> codes_;
+  std::vector<float> padded_floats_;
+  std::vector<double> padded_doubles_;
+};
+
+}  // namespace
+
+Queries prepare_queries(const Kernels& kernels, const Format& format, const FloatMatrix& x, long query_bits,
+                        unsigned threads) {
+  if (query_bits != 4 && query_bits != 8 && query_bits != 32) {
+    fail("query_bits: expected 4, 8 or 32, got " + std::to_string(query_bits));
+  }
+  check_columns("queries", x, format);
+  Queries queries;
+  queries.count = x.rows;
+  queries.bits = static_cast<int>(query_bits);
+  queries.stride = planes(format.width) * plane_stride(format.row_bytes());
+  if (query_bits == 32) {
+    queries.floats.resize(x.rows * queries.stride);
+  } else {
+    queries.integers.resize(x.rows * queries.stride);
+    queries.bias.resize(x.rows);
+    queries.scale.resize(x.rows);
+  }
+  parallel::Chunks chunks(x.rows, kChunk);
+  std::atomic<std::size_t> first_bad{x.rows};
+  parallel::run(parallel::worth(threads, x.rows * format.dim, kValuesPerThread), [&](unsigned) {
+    Preparer preparer(kernels, format, x, queries);
+    std::size_t begin = 0, end = 0;
+    // Chunks come in order, so every row before the first bad one is looked at.
+    while (chunks.next(begin, end) && begin < first_bad.load(std::memory_order_relaxed)) {
+      for (std::size_t q = begin; q < end; ++q) {
+        if (preparer.prepare(q)) continue;
+        parallel::lower(first_bad, q);
+        break;
+      }
+    }
+  });
+  if (first_bad < x.rows) fail_not_finite("queries", first_bad);
+  return queries;
+}
+
+}  // namespace frazil

@@ -1,0 +1,32 @@
+// Queries made ready for the kernels: truncated, renormalized, quantized, laid out by planes (format.h).
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "../kernel_table.h"
+#include "arrays.h"
+
+namespace frazil {
+
+struct Queries {
+  std::size_t count = 0;
+  int bits = 8;        // 4, 8 or 32
+  std::size_t stride;  // entries from one query to the next
+  // bits 4 and 8: a document's score is float(2 * dot - bias) * scale, both steps rounded to float.
+  std::vector<std::int8_t> integers;
+  std::vector<std::int32_t> bias;
+  std::vector<float> scale;
+  // bits 32
+  std::vector<float> floats;
+
+  const std::int8_t* integer(std::size_t q) const { return integers.data() + q * stride; }
+  const float* real(std::size_t q) const { return floats.data() + q * stride; }
+  float score(std::size_t q, std::int32_t dot) const { return static_cast<float>(2 * dot - bias[q]) * scale[q]; }
+};
+
+// Throws std::invalid_argument if query_bits is none of 4, 8, 32, or naming the first row with NaN or infinity.
+Queries prepare_queries(const Kernels& kernels, const Format& format, const FloatMatrix& x, long query_bits,
+                        unsigned threads);
+
+}  // namespace frazil

@@ -1,0 +1,52 @@
+#include "score.h"
+
+#include "../dispatch.h"
+#include "../parallel.h"
+#include "blocks.h"
+#include "queries.h"
+
+namespace frazil {
+namespace {
+
+constexpr std::size_t kQueryGroup = 256;          // queries of a task
+constexpr std::size_t kBytesPerThread = 1 << 19;  // codes read, times queries: fewer are done before another thread has woken
+
+}  // namespace
+
+void score(const Format& format, const FloatMatrix& x, const CodeMatrix& codes, long query_bits, unsigned threads,
+           float* out) {
+  check_codes(codes, format);
+  const Kernels& kernels = dispatch::table();
+  const Queries queries = prepare_queries(kernels, format, x, query_bits, threads);
+  if (queries.count == 0 || codes.rows == 0) return;
+
+  // A task is a block of rows against a group of queries.
+  const std::size_t rows_at_once = block_rows(format.row_bytes());
+  const std::size_t row_blocks = (codes.rows + rows_at_once - 1) / rows_at_once;
+  const std::size_t query_groups = (queries.count + kQueryGroup - 1) / kQueryGroup;
+  const float half_step = static_cast<float>(format.half_step());
+  parallel::Chunks tasks(row_blocks * query_groups, 1);
+  const std::size_t work = codes.rows * format.row_bytes() * queries.count;
+  parallel::run(parallel::worth(threads, work, kBytesPerThread), [&](unsigned) {
+    BlockDots dots(kernels, format);
+    std::size_t task = 0, end = 0;
+    while (tasks.next(task, end)) {
+      const std::size_t first_row = task / query_groups * rows_at_once;
+      const std::size_t n = std::min(rows_at_once, codes.rows - first_row);
+      const std::size_t first = task % query_groups * kQueryGroup, last = std::min(first + kQueryGroup, queries.count);
+      if (queries.bits == 32) {
+        for (std::size_t q = first; q < last; ++q) {
+          kernels.float_rows[format.width](codes.row(first_row), codes.stride, n, format.row_bytes(), queries.real(q),
+                                           half_step, out + q * codes.rows + first_row);
+        }
+        continue;
+      }
+      dots.each(queries, first, last, codes.row(first_row), codes.stride, n, [&](std::size_t q, const std::int32_t* of) {
+        float* const to = out + q * codes.rows + first_row;
+        for (std::size_t r = 0; r < n; ++r) to[r] = queries.score(q, of[r]);
+      });
+    }
+  });
+}
+
+}  // namespace frazil

@@ -1,0 +1,70 @@
+// The k best of a stream of scored rows: by score, descending, then by row, ascending.
+#pragma once
+
+#include <algorithm>
+#include <bit>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <limits>
+#include <vector>
+
+namespace frazil {
+
+struct Hit {
+  float score;
+  std::int64_t row;
+  friend bool operator<(const Hit& a, const Hit& b) { return a.score > b.score || (a.score == b.score && a.row < b.row); }
+};
+
+// Collects candidates and, whenever its buffer is full, drops all but the k best: amortized constant time for each, whatever k.
+// Rows must come in ascending order, so that an equal score cannot displace an earlier row. A candidate is one 64-bit key:
+// the score's bits, made to order as integers do, above the row's complement.
+class TopK {
+ public:
+  explicit TopK(std::size_t k) : k_(k), capacity_(std::max(2 * k, k + 128)) {}
+
+  // No score below or equal to this can enter any more. Minus infinity until k candidates are known to be better.
+  float bound() const { return bound_; }
+
+  // Rows are counted from an origin of the caller's, below 2^32. Returns true if the bound has risen.
+  bool push(float score, std::uint32_t row) {
+    if (score <= bound_) return false;
+    keys_.push_back(static_cast<std::uint64_t>(ordered(score)) << 32 | static_cast<std::uint32_t>(~row));
+    if (keys_.size() < capacity_) return false;
+    shrink();
+    bound_ = score_of(keys_[k_ - 1]);
+    return true;
+  }
+
+  // Appends the k best, in no order, to `hits`, their rows counted from `origin`.
+  void drain(std::int64_t origin, std::vector<Hit>& hits) {
+    if (keys_.size() > k_) shrink();
+    for (const std::uint64_t key : keys_) {
+      hits.push_back({score_of(key), origin + static_cast<std::int64_t>(static_cast<std::uint32_t>(~key))});
+    }
+    keys_.clear();
+  }
+
+ private:
+  void shrink() {
+    std::nth_element(keys_.begin(), keys_.begin() + static_cast<std::ptrdiff_t>(k_ - 1), keys_.end(), std::greater<>());
+    keys_.resize(k_);
+  }
+
+  // Unsigned integers in the order of the floats.
+  static std::uint32_t ordered(float score) {
+    const auto bits = std::bit_cast<std::uint32_t>(score);
+    return bits & 0x80000000u ? ~bits : bits | 0x80000000u;
+  }
+  static float score_of(std::uint64_t key) {
+    const auto bits = static_cast<std::uint32_t>(key >> 32);
+    return std::bit_cast<float>(bits & 0x80000000u ? bits & 0x7fffffffu : ~bits);
+  }
+
+  std::size_t k_, capacity_;
+  float bound_ = -std::numeric_limits<float>::infinity();
+  std::vector<std::uint64_t> keys_;
+};
+
+}  // namespace frazil

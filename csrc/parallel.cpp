@@ -1,0 +1,224 @@
+#include "parallel.h"
+
+#include <algorithm>
+#include <cfenv>
+#include <condition_variable>
+#include <cstdlib>
+#include <deque>
+#include <exception>
+#include <fstream>
+#include <mutex>
+#include <sstream>
+#include <string>
+#include <system_error>
+#include <thread>
+
+#if defined(__linux__)
+#include <sched.h>
+#endif
+#if !defined(_WIN32)
+#include <pthread.h>
+#endif
+#if defined(__x86_64__) || defined(_M_X64)
+#include <xmmintrin.h>
+#endif
+
+namespace frazil::parallel {
+namespace {
+
+constexpr unsigned kMaxThreads = 1024;
+
+// Another library may have set this thread to flush subnormals or to round otherwise; codes must not depend on it.
+class DefaultFloatEnvironment {
+ public:
+#if defined(__x86_64__) || defined(_M_X64)
+  DefaultFloatEnvironment() : before_(_mm_getcsr()) { _mm_setcsr(0x1f80); }
+  ~DefaultFloatEnvironment() { _mm_setcsr(before_); }
+
+ private:
+  unsigned before_;
+#else
+  DefaultFloatEnvironment() {
+    std::fegetenv(&before_);
+    std::fesetenv(FE_DFL_ENV);
+  }
+  ~DefaultFloatEnvironment() { std::fesetenv(&before_); }
+
+ private:
+  std::fenv_t before_;
+#endif
+ public:
+  DefaultFloatEnvironment(const DefaultFloatEnvironment&) = delete;
+  DefaultFloatEnvironment& operator=(const DefaultFloatEnvironment&) = delete;
+};
+
+struct Job {
+  const std::function<void(unsigned)>& fn;
+  const unsigned slots;
+  unsigned next = 1;     // the next slot to begin
+  unsigned running = 0;  // pool threads inside fn
+  std::exception_ptr error;
+};
+
+class Pool {
+ public:
+  void run(Job& job) {
+    {
+      std::unique_lock lock(mutex_);
+      grow(job.slots - 1);
+      jobs_.push_back(&job);
+    }
+    for (unsigned i = 1; i < job.slots; ++i) work_.notify_one();
+    call(job, 0);
+    std::unique_lock lock(mutex_);
+    // Slots that nobody began are not needed any more: slot 0 has run out of work.
+    if (const auto it = std::find(jobs_.begin(), jobs_.end(), &job); it != jobs_.end()) jobs_.erase(it);
+    done_.wait(lock, [&] { return job.running == 0; });
+  }
+
+ private:
+  void call(Job& job, unsigned slot) {
+    try {
+      DefaultFloatEnvironment environment;
+      job.fn(slot);
+    } catch (...) {
+      std::unique_lock lock(mutex_);
+      if (!job.error) job.error = std::current_exception();
+    }
+  }
+
+  void grow(unsigned wanted) {
+    while (threads_ < std::min(wanted, kMaxThreads)) {
+      try {
+        std::thread([this] { work(); }).detach();
+      } catch (const std::system_error&) {
+        return;  // no more threads to be had: those that there are do the work
+      }
+      ++threads_;
+    }
+  }
+
+  [[noreturn]] void work() {
+    std::unique_lock lock(mutex_);
+    for (;;) {
+      work_.wait(lock, [&] { return !jobs_.empty(); });
+      Job& job = *jobs_.front();
+      const unsigned slot = job.next++;
+      if (job.next == job.slots) jobs_.pop_front();
+      ++job.running;
+      lock.unlock();
+      call(job, slot);
+      lock.lock();
+      if (--job.running == 0) done_.notify_all();
+    }
+  }
+
+  std::mutex mutex_;
+  std::condition_variable work_, done_;
+  std::deque<Job*> jobs_;
+  unsigned threads_ = 0;
+};
+
+// Never destroyed: its threads sleep in it until the process ends. A forked child has none of those threads, so it leaves the
+// parent's pool alone, whatever state its locks were in, and makes one of its own.
+std::atomic<Pool*> the_pool{nullptr};
+
+#if !defined(_WIN32)
+const int fork_handler = pthread_atfork(nullptr, nullptr, [] { the_pool.store(nullptr, std::memory_order_relaxed); });
+#endif
+
+Pool& pool() {
+  Pool* now = the_pool.load(std::memory_order_acquire);
+  if (now == nullptr) {
+    Pool* const fresh = new Pool;
+    if (the_pool.compare_exchange_strong(now, fresh, std::memory_order_acq_rel)) return *fresh;
+    delete fresh;
+  }
+  return *now;
+}
+
+unsigned allowed_cpus() {
+#if defined(__linux__)
+  // The mask may be larger than cpu_set_t on machines of more than 1,024 CPUs.
+  for (int cpus = CPU_SETSIZE; cpus <= (1 << 20); cpus *= 4) {
+    cpu_set_t* const set = CPU_ALLOC(static_cast<std::size_t>(cpus));
+    if (set == nullptr) break;
+    const std::size_t size = CPU_ALLOC_SIZE(static_cast<std::size_t>(cpus));
+    const int count = sched_getaffinity(0, size, set) == 0 ? CPU_COUNT_S(size, set) : 0;
+    CPU_FREE(set);
+    if (count > 0) return static_cast<unsigned>(count);
+  }
+#endif
+  return std::max(1u, std::thread::hardware_concurrency());
+}
+
+#if defined(__linux__)
+std::string first_line(const std::string& path) {
+  std::ifstream file(path);
+  std::string line;
+  std::getline(file, line);
+  return line;
+}
+
+// CPUs granted by the file(s) of one control group, rounded up; 0 for no limit.
+unsigned group_quota(const std::string& folder) {
+  double quota = 0, period = 0;
+  if (std::istringstream v2(first_line(folder + "/cpu.max")); v2 >> quota >> period) {
+  } else {
+    quota = std::atof(first_line(folder + "/cpu.cfs_quota_us").c_str());
+    period = std::atof(first_line(folder + "/cpu.cfs_period_us").c_str());
+  }
+  if (quota <= 0 || period <= 0) return 0;
+  return static_cast<unsigned>(std::clamp((quota + period - 1) / period, 1.0, 1e6));
+}
+
+// The tightest quota from this process's control group up to the root; 0 for none.
+unsigned read_quota() {
+  unsigned tightest = 0;
+  std::ifstream groups("/proc/self/cgroup");
+  for (std::string line; std::getline(groups, line);) {  // hierarchy:controllers:path
+    const auto first = line.find(':'), second = line.find(':', first + 1);
+    if (second == std::string::npos) continue;
+    const std::string controllers = line.substr(first + 1, second - first - 1);
+    std::string root = "/sys/fs/cgroup", path = line.substr(second + 1);
+    if (!controllers.empty()) {
+      if (("," + controllers + ",").find(",cpu,") == std::string::npos) continue;
+      root += "/cpu";
+    }
+    for (;;) {
+      if (const unsigned quota = group_quota(root + path)) tightest = tightest ? std::min(tightest, quota) : quota;
+      const auto slash = path.rfind('/');
+      if (slash == std::string::npos) break;
+      path.resize(slash);
+    }
+  }
+  return tightest;
+}
+#else
+unsigned read_quota() { return 0; }
+#endif
+
+}  // namespace
+
+unsigned default_threads() {
+  static const unsigned quota = read_quota();  // files: read once
+  const unsigned cpus = allowed_cpus();
+  return quota ? std::min(cpus, quota) : cpus;
+}
+
+void run(unsigned slots, const std::function<void(unsigned)>& fn) {
+  if (slots <= 1) {
+    DefaultFloatEnvironment environment;
+    fn(0);
+    return;
+  }
+  Job job{fn, std::min(slots, kMaxThreads + 1), 1, 0, nullptr};
+  pool().run(job);
+  if (job.error) std::rethrow_exception(job.error);
+}
+
+unsigned worth(unsigned threads, std::size_t work, std::size_t least) {
+  return static_cast<unsigned>(std::clamp<std::size_t>(work / least, 1, threads));
+}
+
+}  // namespace frazil::parallel

@@ -1,0 +1,44 @@
+"""frazil: float embeddings packed into 128 bytes, searched at the speed of memory.
+
+>>> import frazil
+>>> codes = frazil.ARCTIC_INT4.pack(embeddings)              # float (n, 768) -> uint8 (n, 128)
+>>> hits = frazil.ARCTIC_INT4.search(queries, codes, k=10)   # hits.scores, hits.rows: (q, 10)
+
+Importing this module needs NumPy alone; `Encoder` imports torch and transformers when it is first used.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from frazil._kernels import active_kernels, kernels, use_kernels
+from frazil._native import __version__
+from frazil.codec import ARCTIC_INT4, ARCTIC_INT8, Codec, Hits
+
+if TYPE_CHECKING:
+    from frazil.encoder import Encoder
+
+__all__ = [
+    "ARCTIC_INT4",
+    "ARCTIC_INT8",
+    "Codec",
+    "Encoder",
+    "Hits",
+    "__version__",
+    "active_kernels",
+    "kernels",
+    "use_kernels",
+]
+
+
+def __getattr__(name: str) -> object:
+    """Import `Encoder` (torch, transformers) only when somebody asks for it."""
+    if name == "Encoder":
+        from frazil.encoder import Encoder
+
+        return Encoder
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,215 @@
+"""`Codec`: pack float embeddings into codes, decode, score and search them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from frazil import _native
+from frazil._arrays import as_allow, as_codes, as_floats, as_index, as_threads, clamp
+
+__all__ = ["ARCTIC_INT4", "ARCTIC_INT8", "Codec", "Hits"]
+
+_DEFAULT_LIMITS = {4: 0.18, 8: 0.30}  # the recipe's, from the model card of snowflake-arctic-embed-m-v1.5
+
+
+class Hits(NamedTuple):
+    """The best rows for each query, best first; equal scores by row number.
+
+    For a single query `(d,)` both arrays have one axis, `(k,)`.
+    """
+
+    scores: NDArray[np.float32]
+    """float32 (q, k)"""
+    rows: NDArray[np.int64]
+    """int64 (q, k)"""
+
+
+@dataclass(frozen=True)
+class Codec:
+    """How vectors become codes: how many dimensions are kept, how many bits each gets, and the range that they cover.
+
+    Each vector is truncated to its first `dim` values, divided by their L2 norm, and quantized uniformly over
+    `-limit` to `limit`: `code = round_half_to_even(clip(x + limit, 0, 2 * limit) / step)`, `step = 2 * limit / (2**bits - 1)`.
+    Source: the model card and notebook of snowflake-arctic-embed-m-v1.5; docs/format.md fixes every operation and byte.
+
+    Args:
+        dim: dimensions kept, 2 to 4,096; even where `bits` is 4, so that a row fills whole bytes.
+        bits: 4 or 8 bits a dimension.
+        limit: the codes cover -limit to +limit, 1e-6 to 1e6; None is the recipe's: 0.18 for 4 bits, 0.30 for 8.
+
+    Raises:
+        TypeError: `dim` or `bits` is not an integer, or `limit` not a number.
+        ValueError: one of them is outside the values above.
+    """
+
+    dim: int = 256
+    bits: int = 4
+    limit: float = None  # type: ignore[assignment]  # __post_init__ fills it in
+
+    def __post_init__(self) -> None:
+        dim, bits = clamp(as_index(self.dim, "dim")), clamp(as_index(self.bits, "bits"))
+        limit = _DEFAULT_LIMITS.get(bits, 0.18) if self.limit is None else self.limit
+        try:
+            limit = float(limit)
+        except (TypeError, ValueError):
+            raise TypeError(f"limit: expected a number, got {limit!r}") from None
+        _native.check_codec(dim, bits, limit)
+        for name, value in (("dim", dim), ("bits", bits), ("limit", limit)):
+            object.__setattr__(self, name, value)
+
+    @property
+    def row_bytes(self) -> int:
+        """Bytes of one packed vector: `dim * bits / 8`."""
+        return self.dim * self.bits // 8
+
+    @property
+    def levels(self) -> int:
+        """The largest code: `2**bits - 1`."""
+        return (1 << self.bits) - 1
+
+    @property
+    def step(self) -> float:
+        """The distance between two neighbouring decoded values: `2 * limit / levels`."""
+        return 2 * self.limit / self.levels
+
+    def pack(self, x: Any, *, out: NDArray[np.uint8] | None = None, threads: int | None = None) -> NDArray[np.uint8]:
+        """Pack float vectors into codes: truncate, renormalize, quantize and pack in one pass.
+
+        Only the first `dim` values of each vector are read. A zero vector packs to the code of 0.0 in every dimension. The
+        bytes are the same on every CPU and for every number of threads.
+
+        Args:
+            x: float32, float16 or float64 array (n, d) or (d,) with d >= dim, of any strides; or a torch CPU tensor of
+                these types or bfloat16; or nested lists of floats.
+            out: uint8 (n, row_bytes), C-contiguous and writeable, not overlapping `x`, to write into and return.
+            threads: how many threads may work, at least 1; None: as many as CPUs this process may use, if the work is
+                worth it.
+
+        Returns:
+            uint8 (n, row_bytes); (row_bytes,) for a single vector (d,).
+
+        Raises:
+            ValueError: wrong shape, or NaN or infinity among the values read (the first such row is named; what `out`
+                then holds is unspecified).
+            TypeError: wrong dtype.
+        """
+        array, bfloat16 = as_floats(x, "x")
+        return _native.pack(array, bfloat16, self.dim, self.bits, self.limit, out, as_threads(threads))
+
+    def unpack(
+        self, codes: Any, *, out: NDArray[np.float32] | None = None, threads: int | None = None
+    ) -> NDArray[np.float32]:
+        """Decode codes: `x_hat = step * code - limit`.
+
+        The decoded vectors are close to unit norm, not exactly of unit norm.
+
+        Args:
+            codes: uint8 (n, row_bytes) or (row_bytes,).
+            out: float32 (n, dim), C-contiguous and writeable, not overlapping `codes`, to write into and return.
+            threads: as in `pack`.
+
+        Returns:
+            float32 (n, dim); (dim,) for a single row of codes.
+
+        Raises:
+            ValueError: wrong shape.
+            TypeError: wrong dtype.
+        """
+        return _native.unpack(as_codes(codes), self.dim, self.bits, self.limit, out, as_threads(threads))
+
+    def score(
+        self,
+        queries: Any,
+        codes: Any,
+        *,
+        query_bits: int = 8,
+        out: NDArray[np.float32] | None = None,
+        threads: int | None = None,
+    ) -> NDArray[np.float32]:
+        """Score every query against every row: the inner product of the query with the decoded vector.
+
+        Args:
+            queries: floats (q, d) or (d,) with d >= dim, of the types that `pack` takes; truncated and renormalized in the
+                call.
+            codes: uint8 (n, row_bytes); a memory map will do.
+            query_bits: 8: queries rounded to 8 bits each value, with a scale of their own (nearly exact, fast); 4: queries
+                quantized as 4-bit codes over +-limit, for 4-bit codecs the symmetric score of the model's authors; 32:
+                float queries. 4 and 8 are sums of integers.
+            out: float32 (q, n), C-contiguous and writeable, not overlapping the inputs, to write into and return.
+            threads: as in `pack`.
+
+        Returns:
+            float32 (q, n); (n,) for a single query (d,). The same on every CPU and for every number of threads.
+
+        Raises:
+            ValueError: wrong shape or query_bits, or NaN or infinity among the values read.
+            TypeError: wrong dtype.
+        """
+        array, bfloat16 = as_floats(queries, "queries")
+        return _native.score(
+            array,
+            bfloat16,
+            as_codes(codes),
+            self.dim,
+            self.bits,
+            self.limit,
+            clamp(as_index(query_bits, "query_bits")),
+            out,
+            as_threads(threads),
+        )
+
+    def search(
+        self,
+        queries: Any,
+        codes: Any,
+        k: int = 10,
+        *,
+        query_bits: int = 8,
+        allow: Any = None,
+        threads: int | None = None,
+    ) -> Hits:
+        """Find the k rows of the highest score for each query: exact, without ever holding the scores of all rows.
+
+        Args:
+            queries: as in `score`.
+            codes: uint8 (n, row_bytes); a memory map will do.
+            k: how many rows to find, at least 1.
+            query_bits: as in `score`.
+            allow: the rows that may be answered: a bool mask (n,) or an integer array of row numbers (in any order,
+                repetitions count once). None: all rows. Rows that are not allowed are not read.
+            threads: as in `pack`.
+
+        Returns:
+            Hits(scores, rows): float32 and int64, both (q, k'), k' being k or the number of allowed rows if that is less;
+            (k',) for a single query (d,). Ordered by score, descending, then by row, ascending.
+
+        Raises:
+            ValueError: wrong shape, k or query_bits, a row number out of range, or NaN or infinity among the values read.
+            TypeError: wrong dtype.
+        """
+        array, bfloat16 = as_floats(queries, "queries")
+        return Hits(
+            *_native.search(
+                array,
+                bfloat16,
+                as_codes(codes),
+                self.dim,
+                self.bits,
+                self.limit,
+                clamp(as_index(k, "k"), 2**62),
+                clamp(as_index(query_bits, "query_bits")),
+                *as_allow(allow),
+                as_threads(threads),
+            )
+        )
+
+
+ARCTIC_INT4 = Codec(256, 4, 0.18)
+"""128 bytes a vector: the recipe of snowflake-arctic-embed-m-v1.5 for 4 bits."""
+
+ARCTIC_INT8 = Codec(256, 8, 0.30)
+"""256 bytes a vector: the recipe of snowflake-arctic-embed-m-v1.5 for 8 bits."""
