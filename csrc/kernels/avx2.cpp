@@ -7,6 +7,7 @@
 #include <cstring>
 
 #include "../kernel_table.h"
+#include "../prefetch.h"
 #include "common.h"
 
 namespace frazil {
@@ -110,6 +111,7 @@ std::size_t pack(const std::byte* rows, std::ptrdiff_t stride, std::size_t n, st
   const std::size_t row_bytes = W == kInt4 ? dim / 2 : dim, whole = dim / kBlock * kBlock;
   T tail[kBlock] = {};
   for (std::size_t row = 0; row < n; ++row, rows += stride, out += row_bytes) {
+    prefetch(rows + kPrefetchRows * stride, dim * sizeof(T));
     const T* const x = reinterpret_cast<const T*>(rows);
     if (whole < dim) std::memcpy(tail, rows + whole * sizeof(T), (dim - whole) * sizeof(T));
     const double squares = sum_of_squares(x, dim, tail);
@@ -220,6 +222,7 @@ void dot_rows(const std::uint8_t* rows, std::ptrdiff_t stride, std::size_t n, st
     __m256i sums[8];
     for (std::size_t i = 0; i < 8; ++i) {
       const std::uint8_t* const row = rows + static_cast<std::ptrdiff_t>(r + smaller(i, here - 1)) * stride;
+      prefetch(row + kPrefetchBytes, row_bytes);
       sums[i] = dot_row<W>(row, row_bytes, query, second);
     }
     const __m256i totals = sum_each(sums);

@@ -3,6 +3,7 @@
 #include <immintrin.h>
 
 #include "../kernel_table.h"
+#include "../prefetch.h"
 #include "common.h"
 
 namespace frazil {
@@ -116,6 +117,7 @@ std::size_t pack(const std::byte* rows, std::ptrdiff_t stride, std::size_t n, st
   constexpr std::size_t kBlockBytes = W == kInt4 ? 32 : 64;
   const std::size_t row_bytes = W == kInt4 ? dim / 2 : dim;
   for (std::size_t row = 0; row < n; ++row, rows += stride, out += row_bytes) {
+    prefetch(rows + kPrefetchRows * stride, dim * sizeof(T));
     const T* const x = reinterpret_cast<const T*>(rows);
     const double squares = sum_of_squares(x, dim);
     if (!(squares >= kMinSquares && squares <= kMaxSquares)) return row;
@@ -196,6 +198,7 @@ __m512i add_products(__m512i sum, __m512i bytes, __m512i plane0, __m512i plane1)
 __m512i sum_each(__m512i (&v)[16]) {
   // Halve the number of vectors by adding neighbours' halves, first by dwords, then by qwords, then by 128-bit lanes.
   __m512i pairs[8], quads[4];
+#pragma GCC unroll 8
   for (int i = 0; i < 8; ++i) {
     pairs[i] = _mm512_add_epi32(_mm512_unpacklo_epi32(v[2 * i], v[2 * i + 1]),
                                 _mm512_unpackhi_epi32(v[2 * i], v[2 * i + 1]));
@@ -212,30 +215,57 @@ __m512i sum_each(__m512i (&v)[16]) {
   return _mm512_add_epi32(_mm512_shuffle_i32x4(low, high, 0x88), _mm512_shuffle_i32x4(low, high, 0xdd));
 }
 
+// Sixteen rows of Chunks * 64 bytes each, with the query in registers.
+template <Width W, std::size_t Chunks>
+__m512i dot_16_rows(const std::uint8_t* rows, std::ptrdiff_t stride, const std::int8_t* plane0, const std::int8_t* plane1) {
+  __m512i query[Chunks][2], sums[16];
+  for (std::size_t c = 0; c < Chunks; ++c) {
+    query[c][0] = _mm512_loadu_si512(plane0 + 64 * c);
+    query[c][1] = _mm512_loadu_si512(plane1 + 64 * c);
+  }
+#pragma GCC unroll 16
+  for (std::size_t i = 0; i < 16; ++i, rows += stride) {
+    prefetch(rows + kPrefetchBytes, Chunks * 64);
+    sums[i] = _mm512_setzero_si512();
+    for (std::size_t c = 0; c < Chunks; ++c) {
+      sums[i] = add_products<W>(sums[i], _mm512_loadu_si512(rows + 64 * c), query[c][0], query[c][1]);
+    }
+  }
+  return sum_each(sums);
+}
+
+// Up to sixteen rows of any width.
+template <Width W>
+__m512i dot_few_rows(const std::uint8_t* rows, std::ptrdiff_t stride, std::size_t n, std::size_t row_bytes,
+                     const std::int8_t* plane0, const std::int8_t* plane1) {
+  __m512i sums[16];
+  for (auto& sum : sums) sum = _mm512_setzero_si512();
+  for (std::size_t j = 0; j < row_bytes; j += 64) {
+    const __m512i query0 = _mm512_loadu_si512(plane0 + j), query1 = _mm512_loadu_si512(plane1 + j);
+    const __mmask64 mask = head64(row_bytes - j);
+    const std::uint8_t* at = rows + j;
+    for (std::size_t i = 0; i < n; ++i, at += stride) {
+      sums[i] = add_products<W>(sums[i], _mm512_maskz_loadu_epi8(mask, at), query0, query1);
+    }
+  }
+  return sum_each(sums);
+}
+
 template <Width W>
 void dot_rows(const std::uint8_t* rows, std::ptrdiff_t stride, std::size_t n, std::size_t row_bytes,
               const std::int8_t* query, std::int32_t* dots) {
   const std::int8_t* const second = query + (W == kInt4 ? plane_stride(row_bytes) : 0);
-  for (std::size_t r = 0; r < n; r += 16) {
-    const std::size_t here = smaller(16, n - r);
-    __m512i sums[16];
-    for (auto& sum : sums) sum = _mm512_setzero_si512();
-    const std::uint8_t* const first_row = rows + static_cast<std::ptrdiff_t>(r) * stride;
-    for (std::size_t j = 0; j < row_bytes; j += 64) {
-      const __m512i plane0 = _mm512_loadu_si512(query + j), plane1 = _mm512_loadu_si512(second + j);
-      const __mmask64 mask = head64(row_bytes - j);
-      const std::uint8_t* at = first_row + j;
-      if (here == 16 && mask == ~0ull) {
-        for (int i = 0; i < 16; ++i) {
-          sums[i] = add_products<W>(sums[i], _mm512_loadu_si512(at + i * stride), plane0, plane1);
-        }
-      } else {
-        for (std::size_t i = 0; i < here; ++i, at += stride) {
-          sums[i] = add_products<W>(sums[i], _mm512_maskz_loadu_epi8(mask, at), plane0, plane1);
-        }
-      }
+  using Sixteen = __m512i(const std::uint8_t*, std::ptrdiff_t, const std::int8_t*, const std::int8_t*);
+  static constexpr Sixteen* kByChunks[] = {nullptr, dot_16_rows<W, 1>, dot_16_rows<W, 2>, dot_16_rows<W, 3>,
+                                           dot_16_rows<W, 4>};
+  Sixteen* const sixteen = row_bytes % 64 == 0 && row_bytes <= 256 ? kByChunks[row_bytes / 64] : nullptr;
+  for (std::size_t r = 0; r < n; r += 16, rows += 16 * stride) {
+    if (sixteen != nullptr && n - r >= 16) {
+      _mm512_storeu_si512(dots + r, sixteen(rows, stride, query, second));
+    } else {
+      const std::size_t here = smaller(16, n - r);
+      _mm512_mask_storeu_epi32(dots + r, head16(here), dot_few_rows<W>(rows, stride, here, row_bytes, query, second));
     }
-    _mm512_mask_storeu_epi32(dots + r, head16(here), sum_each(sums));
   }
 }
 
@@ -301,6 +331,7 @@ std::size_t tile_bytes(Width width, std::size_t rows, std::size_t row_bytes) {
 // Transposes 16 x 16 dwords: dword c of in[r] becomes dword r of in[c].
 void transpose(__m512i (&v)[16]) {
   __m512i t[16];
+#pragma GCC unroll 8
   for (int i = 0; i < 8; ++i) {
     t[2 * i] = _mm512_unpacklo_epi32(v[2 * i], v[2 * i + 1]);
     t[2 * i + 1] = _mm512_unpackhi_epi32(v[2 * i], v[2 * i + 1]);
@@ -323,31 +354,42 @@ void transpose(__m512i (&v)[16]) {
   }
 }
 
+// Puts 16 rows x 64 bytes, transposed, into a tile: `steps` times 128 bytes apart, and the second plane `plane_bytes` on.
+template <Width W>
+void store_tile(__m512i (&v)[16], std::size_t steps, std::size_t plane_bytes, std::uint8_t* to) {
+  transpose(v);
+  const __m512i nibble = _mm512_set1_epi8(15);
+#pragma GCC unroll 16
+  for (std::size_t c = 0; c < 16; ++c, to += 128) {
+    if (c == steps) return;
+    if constexpr (W == kInt4) {
+      _mm512_storeu_si512(to, _mm512_and_si512(_mm512_srli_epi16(v[c], 4), nibble));
+      _mm512_storeu_si512(to + plane_bytes, _mm512_and_si512(v[c], nibble));
+    } else {
+      _mm512_storeu_si512(to, v[c]);
+    }
+  }
+}
+
 template <Width W>
 void load_tile(const std::uint8_t* rows, std::ptrdiff_t stride, std::size_t n, std::size_t row_bytes, std::uint8_t* tile) {
-  const std::size_t steps = tile_steps(row_bytes);
-  const std::size_t plane_bytes = steps * 128;
-  for (std::size_t r = 0; r < n; r += 16) {
+  const std::size_t steps = tile_steps(row_bytes), plane_bytes = steps * 128;
+  for (std::size_t r = 0; r < n; r += 16, rows += 16 * stride) {
     std::uint8_t* const base = tile + r / kGroup * planes(W) * plane_bytes + r % kGroup * 4;
     const std::size_t here = smaller(16, n - r);
     for (std::size_t j = 0; j < row_bytes; j += 64) {
-      const __mmask64 mask = head64(row_bytes - j);
       __m512i v[16];
-      const std::uint8_t* at = rows + static_cast<std::ptrdiff_t>(r) * stride + j;
-      for (std::size_t i = 0; i < 16; ++i, at += stride) {
-        v[i] = i < here ? _mm512_maskz_loadu_epi8(mask, at) : _mm512_setzero_si512();
-      }
-      transpose(v);
-      const std::size_t here_steps = smaller(16, steps - j / 4);
-      for (std::size_t c = 0; c < here_steps; ++c) {
-        std::uint8_t* const to = base + (j / 4 + c) * 128;
-        if constexpr (W == kInt4) {
-          const __m512i nibble = _mm512_set1_epi8(15);
-          _mm512_storeu_si512(to, _mm512_and_si512(_mm512_srli_epi16(v[c], 4), nibble));
-          _mm512_storeu_si512(to + plane_bytes, _mm512_and_si512(v[c], nibble));
-        } else {
-          _mm512_storeu_si512(to, v[c]);
+      const std::uint8_t* at = rows + j;
+      if (here == 16 && j + 64 <= row_bytes) {
+#pragma GCC unroll 16
+        for (std::size_t i = 0; i < 16; ++i, at += stride) v[i] = _mm512_loadu_si512(at);
+        store_tile<W>(v, 16, plane_bytes, base + j * 32);
+      } else {
+        const __mmask64 mask = head64(row_bytes - j);
+        for (std::size_t i = 0; i < 16; ++i, at += stride) {
+          v[i] = i < here ? _mm512_maskz_loadu_epi8(mask, at) : _mm512_setzero_si512();
         }
+        store_tile<W>(v, smaller(16, steps - j / 4), plane_bytes, base + j * 32);
       }
     }
   }

@@ -11,7 +11,7 @@
 namespace frazil {
 
 // From this many queries on, rows are transposed into a tile once and scored against all queries from there.
-inline constexpr std::size_t kTileQueries = 4;
+inline constexpr std::size_t kTileQueries = 8;
 // Queries scored at a time: their results stay in the first-level cache until they are used.
 inline constexpr std::size_t kQueriesAtOnce = 24;
 

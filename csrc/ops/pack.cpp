@@ -8,6 +8,7 @@
 
 #include "../dispatch.h"
 #include "../parallel.h"
+#include "../prefetch.h"
 
 namespace frazil {
 namespace {
@@ -86,6 +87,7 @@ RowReader::RowReader(const Kernels& kernels, const Format& format, const FloatMa
 
 const std::byte* RowReader::values(std::size_t row) {
   const std::byte* at = x_.row(row);
+  if (is_adjacent_ && is_16_bit_) prefetch(at + kPrefetchRows * x_.row_stride, 2 * format_.dim);
   if (!is_adjacent_) {
     const std::size_t size = size_of(x_.type);
     copy_.resize(format_.dim * size);
@@ -131,7 +133,8 @@ std::size_t pack_rows(const Kernels& kernels, const Format& format, const FloatM
     // Rows that lie ready are packed in one go, the others one by one; either way up to the first unusual one.
     std::uint8_t* const to = out + (row - begin) * format.row_bytes();
     const std::size_t most = reader.in_place() ? end - row : 1;
-    const std::size_t packed = kernel(reader.values(row), x.row_stride, most, format.dim, steps, to);
+    const std::ptrdiff_t stride = reader.in_place() ? x.row_stride : 0;
+    const std::size_t packed = kernel(reader.values(row), stride, most, format.dim, steps, to);
     row += packed;
     if (packed == most) continue;
     if (!pack_unusual(kernels, format, reader, is_double, row, to + packed * format.row_bytes())) return row;

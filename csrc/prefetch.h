@@ -1,0 +1,29 @@
+// Asking for memory before it is needed. Only a hint: any address will do, also past the end of an array.
+#pragma once
+
+#include <cstddef>
+
+#if defined(_MSC_VER)
+#include <intrin.h>
+#endif
+
+namespace frazil {
+
+// How far ahead rows of codes are asked for. From 1 to 8 KB it made no difference; without, a scan was a quarter slower.
+static constexpr std::size_t kPrefetchBytes = 4096;
+// How many rows ahead the kept part of a row of floats is asked for: the hardware does not see past the part that is not kept.
+static constexpr std::ptrdiff_t kPrefetchRows = 4;
+
+// The lines of `bytes` bytes at `at`. (Static: see format.h.)
+[[maybe_unused]] static inline void prefetch(const void* at, std::size_t bytes) {
+  const char* const first = static_cast<const char*>(at);
+  for (std::size_t i = 0; i < bytes; i += 64) {
+#if defined(_MSC_VER) && defined(_M_X64)
+    _mm_prefetch(first + i, _MM_HINT_T0);
+#elif defined(__GNUC__)
+    __builtin_prefetch(first + i);
+#endif
+  }
+}
+
+}  // namespace frazil
