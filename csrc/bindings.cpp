@@ -54,8 +54,8 @@ Floats borrow_floats(const py::array& array, bool bfloat16, const char* name) {
           axes == 1};
 }
 
-// Two axes, or one where a single row will do (`single` is set then). Bytes of a row that are not adjacent are copied, and
-// `array` holds the copy.
+// Two axes, or one where a single row will do (`single` is set then). Bytes of a row that are not adjacent are copied,
+// and `array` holds the copy.
 CodeMatrix borrow_codes(py::array_t<std::uint8_t>& array, bool* single) {
   const auto axes = array.ndim();
   if (axes != 2 && !(axes == 1 && single != nullptr)) {
@@ -91,8 +91,10 @@ py::array_t<T> output(const py::object& out, const std::vector<py::ssize_t>& sha
                              std::string(py::str(py::tuple(py::cast(shape)))) + ", C-contiguous and writeable, got ";
   if (!py::isinstance<py::array>(out)) throw py::type_error(wanted + std::string(py::str(py::type::of(out))));
   auto array = py::reinterpret_borrow<py::array>(out);
-  if (!array.dtype().equal(py::dtype::of<T>())) throw py::type_error(wanted + "dtype " + std::string(py::str(array.dtype())));
-  if (static_cast<std::size_t>(array.ndim()) != shape.size() || !std::equal(shape.begin(), shape.end(), array.shape())) {
+  if (!array.dtype().equal(py::dtype::of<T>()))
+    throw py::type_error(wanted + "dtype " + std::string(py::str(array.dtype())));
+  if (static_cast<std::size_t>(array.ndim()) != shape.size() ||
+      !std::equal(shape.begin(), shape.end(), array.shape())) {
     fail(wanted + "shape " + shape_of(array));
   }
   if (!(array.flags() & py::array::c_style)) fail(wanted + "an array that is not C-contiguous");
@@ -223,12 +225,13 @@ PYBIND11_MODULE(_native, module, py::mod_gil_not_used()) {
   module.attr("__version__") = FRAZIL_VERSION;
 
   // Arrays come as NumPy arrays of the right type already: frazil/_arrays.py sees to that.
-  module.def("check_codec", [](long dim, long bits, double limit) { checked_format(dim, bits, limit); }, "dim"_a, "bits"_a,
-             "limit"_a);
+  module.def(
+      "check_codec", [](long dim, long bits, double limit) { checked_format(dim, bits, limit); }, "dim"_a, "bits"_a,
+      "limit"_a);
   module.def("pack", py_pack, "x"_a, "bfloat16"_a, "dim"_a, "bits"_a, "limit"_a, "out"_a, "threads"_a);
   module.def("unpack", py_unpack, "codes"_a, "dim"_a, "bits"_a, "limit"_a, "out"_a, "threads"_a);
-  module.def("score", py_score, "queries"_a, "bfloat16"_a, "codes"_a, "dim"_a, "bits"_a, "limit"_a, "query_bits"_a, "out"_a,
-             "threads"_a);
+  module.def("score", py_score, "queries"_a, "bfloat16"_a, "codes"_a, "dim"_a, "bits"_a, "limit"_a, "query_bits"_a,
+             "out"_a, "threads"_a);
   module.def("search", py_search, "queries"_a, "bfloat16"_a, "codes"_a, "dim"_a, "bits"_a, "limit"_a, "k"_a,
              "query_bits"_a, "allow_mask"_a, "allow_rows"_a, "threads"_a);
 

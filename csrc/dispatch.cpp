@@ -76,8 +76,9 @@ class Registry {
       if (name == owns_[i]->name) return i;
       choices += (i ? ", '" : "'") + std::string(owns_[i]->name) + "'";
     }
-    throw std::invalid_argument(std::string(what) + ": '" + std::string(name) +
-                                "' is none of the instruction sets that this build holds and this CPU runs: " + choices);
+    throw std::invalid_argument(
+        std::string(what) + ": '" + std::string(name) +
+        "' is none of the instruction sets that this build holds and this CPU runs: " + choices);
   }
 
  private:

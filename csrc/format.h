@@ -29,11 +29,11 @@ struct Format {
   double half_step() const { return limit / levels(); }
 };
 
-// Kernels see a row as planes of dimensions that lie at the same place in each byte: for 4 bits the even dimensions (high
-// nibbles), then the odd ones; for 8 bits a single plane. Queries are stored by planes, each padded with zeros to
+// Kernels see a row as planes of dimensions that lie at the same place in each byte: for 4 bits the even dimensions
+// (high nibbles), then the odd ones; for 8 bits a single plane. Queries are stored by planes, each padded with zeros to
 // kPlaneAlign entries, so that whatever a kernel multiplies past the end of a row counts nothing.
-// These are static, not inline: kernels use them, and of an inline function that several files compile with different flags
-// the linker keeps one copy, which may be one that this CPU cannot run.
+// These are static, not inline: kernels use them, and of an inline function that several files compile with different
+// flags the linker keeps one copy, which may be one that this CPU cannot run.
 static constexpr std::size_t kPlaneAlign = 64;
 [[maybe_unused]] static constexpr std::size_t planes(Width width) { return width == kInt4 ? 2 : 1; }
 [[maybe_unused]] static constexpr std::size_t plane_stride(std::size_t row_bytes) {

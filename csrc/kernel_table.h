@@ -1,8 +1,8 @@
-// One struct of function pointers, one for each operation and width. Each instruction set fills in what it has; an empty slot
-// inherits from the next slower set. Kernels trust their arguments: operations validate.
+// One struct of function pointers, one for each operation and width. Each instruction set fills in what it has; an
+// empty slot inherits from the next slower set. Kernels trust their arguments: operations validate.
 //
-// Rows of codes are given by a pointer and a distance in bytes from row to row (`stride`). No kernel reads past the last byte
-// of a row or writes past the last byte of its output. No pointer needs to be aligned.
+// Rows of codes are given by a pointer and a distance in bytes from row to row (`stride`). No kernel reads past the
+// last byte of a row or writes past the last byte of its output. No pointer needs to be aligned.
 #pragma once
 
 #include <cstddef>
@@ -12,13 +12,14 @@
 
 namespace frazil {
 
-// Sums of squares in this range are packed by the kernels; other rows are scaled by a power of two first (docs/format.md §3).
+// Sums of squares in this range are packed by the kernels; other rows are scaled by a power of two first
+// (docs/format.md §3).
 inline constexpr double kMinSquares = 0x1p-120;
 inline constexpr double kMaxSquares = 0x1p120;
 
 struct TileKernels {
-  // Documents are scored against many queries from a tile: `group` rows at a time, widened to bytes and transposed so that
-  // neighbouring lanes hold neighbouring rows. The layout inside is the instruction set's own.
+  // Documents are scored against many queries from a tile: `group` rows at a time, widened to bytes and transposed so
+  // that neighbouring lanes hold neighbouring rows. The layout inside is the instruction set's own.
   std::size_t group;
   // Bytes of a tile of `rows` rows (a multiple of `group`).
   std::size_t (*bytes)(Width width, std::size_t rows, std::size_t row_bytes);

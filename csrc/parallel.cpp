@@ -119,8 +119,8 @@ class Pool {
   unsigned threads_ = 0;
 };
 
-// Never destroyed: its threads sleep in it until the process ends. A forked child has none of those threads, so it leaves the
-// parent's pool alone, whatever state its locks were in, and makes one of its own.
+// Never destroyed: its threads sleep in it until the process ends. A forked child has none of those threads, so it
+// leaves the parent's pool alone, whatever state its locks were in, and makes one of its own.
 std::atomic<Pool*> the_pool{nullptr};
 
 #if !defined(_WIN32)

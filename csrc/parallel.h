@@ -10,9 +10,10 @@ namespace frazil::parallel {
 // How many CPUs this process may use: its affinity, and its control group's quota rounded up. At least 1.
 unsigned default_threads();
 
-// Runs fn(0) on the calling thread and fn(1) … fn(slots - 1) on pool threads where those are free; returns when all that began
-// have ended. Slots share work through a counter (see Chunks): some may never be called, so any one of them must be able to do
-// all of it. The first exception is thrown again here. In fn the floating-point environment is the default one.
+// Runs fn(0) on the calling thread and fn(1) … fn(slots - 1) on pool threads where those are free; returns when all
+// that began have ended. Slots share work through a counter (see Chunks): some may never be called, so any one of them
+// must be able to do all of it. The first exception is thrown again here. In fn the floating-point environment is the
+// default one.
 void run(unsigned slots, const std::function<void(unsigned)>& fn);
 
 // Hands out [0, total) in pieces, ascending, to whoever asks.

@@ -9,9 +9,11 @@
 
 namespace frazil {
 
-// How far ahead rows of codes are asked for. From 1 to 8 KB it made no difference; without, a scan was a quarter slower.
+// How far ahead rows of codes are asked for. From 1 to 8 KB it made no difference; without, a scan was a quarter
+// slower.
 static constexpr std::size_t kPrefetchBytes = 4096;
-// How many rows ahead the kept part of a row of floats is asked for: the hardware does not see past the part that is not kept.
+// How many rows ahead the kept part of a row of floats is asked for: the hardware does not see past the part that is
+// not kept.
 static constexpr std::ptrdiff_t kPrefetchRows = 4;
 
 // The lines of `bytes` bytes at `at`. (Static: see format.h.)

@@ -1,5 +1,6 @@
-// AVX2 with FMA and F16C (Haswell, Zen and later). The integer work is vpmaddubsw: pairs of u8 x s8 products summed into 16-bit
-// lanes, with saturation. Codes are therefore multiplied as nibbles: 16 products of at most 15 * 127 fit into 16 bits, 255 * 127
+// AVX2 with FMA and F16C (Haswell, Zen and later). The integer work is vpmaddubsw: pairs of u8 x s8 products summed
+// into 16-bit lanes, with saturation. Codes are therefore multiplied as nibbles: 16 products of at most 15 * 127 fit
+// into 16 bits, 255 * 127
 // * 2 would not. A byte is 16 * its high nibble + its low one.
 #include <immintrin.h>
 
@@ -32,8 +33,8 @@ __m256i low_nibbles(__m256i bytes) { return _mm256_and_si256(bytes, _mm256_set1_
 
 constexpr std::size_t kBlock = 32;  // dimensions packed at a time
 
-// Adds the squares of 4 numbers, widened to double, to 4 of the 32 partial sums. On floats the product is exact and the fused
-// operation gives what the separate ones give; doubles are multiplied and added apart.
+// Adds the squares of 4 numbers, widened to double, to 4 of the 32 partial sums. On floats the product is exact and the
+// fused operation gives what the separate ones give; doubles are multiplied and added apart.
 __m256d add_squares(__m256d sum, const float* x) {
   const __m256d v = _mm256_cvtps_pd(_mm_loadu_ps(x));
   return _mm256_fmadd_pd(v, v, sum);
@@ -90,8 +91,8 @@ template <Width W, class T, class Steps>
 void pack_block(const T* x, const Steps& steps, std::uint8_t* out) {
   // Packing works within 128-bit lanes: dword 4 * lane + source comes out where dword 2 * source + lane belongs.
   const __m256i order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
-  __m256i codes = _mm256_packs_epi16(_mm256_packs_epi32(steps(x), steps(x + 8)),
-                                     _mm256_packs_epi32(steps(x + 16), steps(x + 24)));
+  __m256i codes =
+      _mm256_packs_epi16(_mm256_packs_epi32(steps(x), steps(x + 8)), _mm256_packs_epi32(steps(x + 16), steps(x + 24)));
   codes = _mm256_permutevar8x32_epi32(codes, order);
   if constexpr (W == kInt4) {
     codes = _mm256_max_epi8(_mm256_min_epi8(codes, _mm256_set1_epi8(7)), _mm256_set1_epi8(-8));
@@ -145,11 +146,13 @@ void widen_half(const std::byte* x, std::size_t n, float* out) {
 // ---------------------------------------------------------------- unpack
 
 template <Width W>
-void unpack(const std::uint8_t* rows, std::ptrdiff_t stride, std::size_t n, std::size_t dim, float half_step, float* out) {
+void unpack(const std::uint8_t* rows, std::ptrdiff_t stride, std::size_t n, std::size_t dim, float half_step,
+            float* out) {
   constexpr int kLevels = W == kInt4 ? 15 : 255;
   const __m256 scale = _mm256_set1_ps(half_step);
   const auto decode = [&](__m128i codes, float* to) {  // the 8 low bytes
-    const __m256i steps = _mm256_sub_epi32(_mm256_slli_epi32(_mm256_cvtepu8_epi32(codes), 1), _mm256_set1_epi32(kLevels));
+    const __m256i steps =
+        _mm256_sub_epi32(_mm256_slli_epi32(_mm256_cvtepu8_epi32(codes), 1), _mm256_set1_epi32(kLevels));
     _mm256_storeu_ps(to, _mm256_mul_ps(_mm256_cvtepi32_ps(steps), scale));
   };
   for (std::size_t r = 0; r < n; ++r, rows += stride, out += dim) {
@@ -202,8 +205,8 @@ __m256i dot_row(const std::uint8_t* row, std::size_t row_bytes, const std::int8_
 __m256i sum_each(const __m256i (&v)[8]) {
   __m256i pairs[4], quads[2];
   for (int i = 0; i < 4; ++i) {
-    pairs[i] = _mm256_add_epi32(_mm256_unpacklo_epi32(v[2 * i], v[2 * i + 1]),
-                                _mm256_unpackhi_epi32(v[2 * i], v[2 * i + 1]));
+    pairs[i] =
+        _mm256_add_epi32(_mm256_unpacklo_epi32(v[2 * i], v[2 * i + 1]), _mm256_unpackhi_epi32(v[2 * i], v[2 * i + 1]));
   }
   for (int i = 0; i < 2; ++i) {
     quads[i] = _mm256_add_epi32(_mm256_unpacklo_epi64(pairs[2 * i], pairs[2 * i + 1]),
@@ -237,11 +240,12 @@ void dot_rows(const std::uint8_t* rows, std::ptrdiff_t stride, std::size_t n, st
 }
 
 template <Width W>
-void float_rows(const std::uint8_t* rows, std::ptrdiff_t stride, std::size_t n, std::size_t row_bytes, const float* query,
-                float half_step, float* scores) {
+void float_rows(const std::uint8_t* rows, std::ptrdiff_t stride, std::size_t n, std::size_t row_bytes,
+                const float* query, float half_step, float* scores) {
   constexpr int kLevels = W == kInt4 ? 15 : 255;
   const auto multiply = [](__m128i codes, const float* q) {  // the 8 low bytes
-    const __m256i steps = _mm256_sub_epi32(_mm256_slli_epi32(_mm256_cvtepu8_epi32(codes), 1), _mm256_set1_epi32(kLevels));
+    const __m256i steps =
+        _mm256_sub_epi32(_mm256_slli_epi32(_mm256_cvtepu8_epi32(codes), 1), _mm256_set1_epi32(kLevels));
     return _mm256_mul_ps(_mm256_loadu_ps(q), _mm256_cvtepi32_ps(steps));
   };
   const float* const second = query + plane_stride(row_bytes);
@@ -291,8 +295,8 @@ std::size_t select(const std::int32_t* dots, std::size_t n, std::int32_t thresho
 
 // ---------------------------------------------------------------- tiles: many queries
 
-// A tile is groups of 16 rows. In a group, for the high and then the low nibbles, and each four bytes of a row: 2 vectors of
-// 8 rows x 4 nibbles.
+// A tile is groups of 16 rows. In a group, for the high and then the low nibbles, and each four bytes of a row: 2
+// vectors of 8 rows x 4 nibbles.
 constexpr std::size_t kGroup = 16;
 
 std::size_t tile_bytes(Width, std::size_t rows, std::size_t row_bytes) {
@@ -318,7 +322,8 @@ void transpose(__m256i (&v)[8]) {
   }
 }
 
-void load_tile(const std::uint8_t* rows, std::ptrdiff_t stride, std::size_t n, std::size_t row_bytes, std::uint8_t* tile) {
+void load_tile(const std::uint8_t* rows, std::ptrdiff_t stride, std::size_t n, std::size_t row_bytes,
+               std::uint8_t* tile) {
   const std::size_t steps = tile_steps(row_bytes), plane_bytes = steps * 64;
   for (std::size_t r = 0; r < n; r += 8) {
     std::uint8_t* const base = tile + r / kGroup * 2 * plane_bytes + r % kGroup * 4;
@@ -390,8 +395,8 @@ void dot_tile(const std::uint8_t* tile, std::size_t n, std::size_t row_bytes, co
   for (std::size_t q = 0; q < n_queries; q += kQueryBlock) {
     const std::size_t block = smaller(kQueryBlock, n_queries - q);
     for (std::size_t r = 0; r < n; r += kGroup) {
-      kBySize[block](tile + r / kGroup * group_bytes, row_bytes, queries + q * query_stride,
-                     dots + q * dots_stride + r, dots_stride);
+      kBySize[block](tile + r / kGroup * group_bytes, row_bytes, queries + q * query_stride, dots + q * dots_stride + r,
+                     dots_stride);
     }
   }
 }

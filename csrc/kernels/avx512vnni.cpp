@@ -1,5 +1,5 @@
-// AVX-512 with VNNI (Ice Lake, Sapphire Rapids, Zen 4 and later). The integer work is vpdpbusd: four u8 x s8 products summed into
-// each 32-bit lane, which cannot overflow here: 4,096 * 255 * 127 < 2^31.
+// AVX-512 with VNNI (Ice Lake, Sapphire Rapids, Zen 4 and later). The integer work is vpdpbusd: four u8 x s8 products
+// summed into each 32-bit lane, which cannot overflow here: 4,096 * 255 * 127 < 2^31.
 #include <immintrin.h>
 
 #include "../kernel_table.h"
@@ -15,8 +15,8 @@ constexpr __mmask64 head64(std::size_t n) { return n >= 64 ? ~0ull : (1ull << n)
 
 // ---------------------------------------------------------------- pack
 
-// Adds the squares of 8 numbers, widened to double, to 8 of the 32 partial sums. On floats the product is exact and the fused
-// operation gives what the separate ones give; doubles are multiplied and added apart.
+// Adds the squares of 8 numbers, widened to double, to 8 of the 32 partial sums. On floats the product is exact and the
+// fused operation gives what the separate ones give; doubles are multiplied and added apart.
 __m512d add_squares(__m512d sum, const float* x) {
   const __m512d v = _mm512_cvtps_pd(_mm256_loadu_ps(x));
   return _mm512_fmadd_pd(v, v, sum);
@@ -79,9 +79,7 @@ struct DoubleSteps {
     return _mm512_cvtpd_epi32(_mm512_sub_pd(_mm512_mul_pd(x, scale), _mm512_set1_pd(0.5)));
   }
   static __m512i join(__m256i low, __m256i high) { return _mm512_inserti64x4(_mm512_castsi256_si512(low), high, 1); }
-  __m512i operator()(const double* x) const {
-    return join(round(_mm512_loadu_pd(x)), round(_mm512_loadu_pd(x + 8)));
-  }
+  __m512i operator()(const double* x) const { return join(round(_mm512_loadu_pd(x)), round(_mm512_loadu_pd(x + 8))); }
   __m512i operator()(const double* x, std::size_t n) const {
     const __m512d low = _mm512_maskz_loadu_pd(head8(n), x);
     const __m512d high = n > 8 ? _mm512_maskz_loadu_pd(head8(n - 8), x + 8) : _mm512_setzero_pd();
@@ -89,7 +87,8 @@ struct DoubleSteps {
   }
 };
 
-// Writes 64 codes, or the `dim` < 64 last ones of a row, from their whole steps from the middle: saturating to s8 is the clipping.
+// Writes 64 codes, or the `dim` < 64 last ones of a row, from their whole steps from the middle: saturating to s8 is
+// the clipping.
 template <Width W>
 void store_codes(__m512i s0, __m512i s1, __m512i s2, __m512i s3, std::uint8_t* out, std::size_t dim) {
   // Packing works within 128-bit lanes: dword 4 * lane + source comes out where dword 4 * source + lane belongs.
@@ -160,7 +159,8 @@ void widen_bfloat16(const std::byte* x, std::size_t n, float* out) {
 // ---------------------------------------------------------------- unpack
 
 template <Width W>
-void unpack(const std::uint8_t* rows, std::ptrdiff_t stride, std::size_t n, std::size_t dim, float half_step, float* out) {
+void unpack(const std::uint8_t* rows, std::ptrdiff_t stride, std::size_t n, std::size_t dim, float half_step,
+            float* out) {
   const __m512 scale = _mm512_set1_ps(half_step);
   for (std::size_t r = 0; r < n; ++r, rows += stride, out += dim) {
     for (std::size_t i = 0; i < dim; i += 16) {
@@ -200,24 +200,25 @@ __m512i sum_each(__m512i (&v)[16]) {
   __m512i pairs[8], quads[4];
 #pragma GCC unroll 8
   for (int i = 0; i < 8; ++i) {
-    pairs[i] = _mm512_add_epi32(_mm512_unpacklo_epi32(v[2 * i], v[2 * i + 1]),
-                                _mm512_unpackhi_epi32(v[2 * i], v[2 * i + 1]));
+    pairs[i] =
+        _mm512_add_epi32(_mm512_unpacklo_epi32(v[2 * i], v[2 * i + 1]), _mm512_unpackhi_epi32(v[2 * i], v[2 * i + 1]));
   }
   for (int i = 0; i < 4; ++i) {
     quads[i] = _mm512_add_epi32(_mm512_unpacklo_epi64(pairs[2 * i], pairs[2 * i + 1]),
                                 _mm512_unpackhi_epi64(pairs[2 * i], pairs[2 * i + 1]));
   }
   // quads[i]: in each 128-bit lane a part of the sums of v[4i … 4i+3].
-  const __m512i low = _mm512_add_epi32(_mm512_shuffle_i32x4(quads[0], quads[1], 0x44),
-                                       _mm512_shuffle_i32x4(quads[0], quads[1], 0xee));
-  const __m512i high = _mm512_add_epi32(_mm512_shuffle_i32x4(quads[2], quads[3], 0x44),
-                                        _mm512_shuffle_i32x4(quads[2], quads[3], 0xee));
+  const __m512i low =
+      _mm512_add_epi32(_mm512_shuffle_i32x4(quads[0], quads[1], 0x44), _mm512_shuffle_i32x4(quads[0], quads[1], 0xee));
+  const __m512i high =
+      _mm512_add_epi32(_mm512_shuffle_i32x4(quads[2], quads[3], 0x44), _mm512_shuffle_i32x4(quads[2], quads[3], 0xee));
   return _mm512_add_epi32(_mm512_shuffle_i32x4(low, high, 0x88), _mm512_shuffle_i32x4(low, high, 0xdd));
 }
 
 // Sixteen rows of Chunks * 64 bytes each, with the query in registers.
 template <Width W, std::size_t Chunks>
-__m512i dot_16_rows(const std::uint8_t* rows, std::ptrdiff_t stride, const std::int8_t* plane0, const std::int8_t* plane1) {
+__m512i dot_16_rows(const std::uint8_t* rows, std::ptrdiff_t stride, const std::int8_t* plane0,
+                    const std::int8_t* plane1) {
   __m512i query[Chunks][2], sums[16];
   for (std::size_t c = 0; c < Chunks; ++c) {
     query[c][0] = _mm512_loadu_si512(plane0 + 64 * c);
@@ -270,8 +271,8 @@ void dot_rows(const std::uint8_t* rows, std::ptrdiff_t stride, std::size_t n, st
 }
 
 template <Width W>
-void float_rows(const std::uint8_t* rows, std::ptrdiff_t stride, std::size_t n, std::size_t row_bytes, const float* query,
-                float half_step, float* scores) {
+void float_rows(const std::uint8_t* rows, std::ptrdiff_t stride, std::size_t n, std::size_t row_bytes,
+                const float* query, float half_step, float* scores) {
   const float* const second = query + (W == kInt4 ? plane_stride(row_bytes) : 0);
   const __m512 nibble_steps = _mm512_setr_ps(-15, -13, -11, -9, -7, -5, -3, -1, 1, 3, 5, 7, 9, 11, 13, 15);
   const auto byte_steps = [](__m512i codes) {
@@ -346,7 +347,8 @@ void transpose(__m512i (&v)[16]) {
   }
   for (int c = 0; c < 4; ++c) {
     const __m512i a = _mm512_shuffle_i32x4(u[c], u[4 + c], 0x88), b = _mm512_shuffle_i32x4(u[c], u[4 + c], 0xdd);
-    const __m512i d = _mm512_shuffle_i32x4(u[8 + c], u[12 + c], 0x88), e = _mm512_shuffle_i32x4(u[8 + c], u[12 + c], 0xdd);
+    const __m512i d = _mm512_shuffle_i32x4(u[8 + c], u[12 + c], 0x88),
+                  e = _mm512_shuffle_i32x4(u[8 + c], u[12 + c], 0xdd);
     v[c] = _mm512_shuffle_i32x4(a, d, 0x88);
     v[8 + c] = _mm512_shuffle_i32x4(a, d, 0xdd);
     v[4 + c] = _mm512_shuffle_i32x4(b, e, 0x88);
@@ -354,7 +356,8 @@ void transpose(__m512i (&v)[16]) {
   }
 }
 
-// Puts 16 rows x 64 bytes, transposed, into a tile: `steps` times 128 bytes apart, and the second plane `plane_bytes` on.
+// Puts 16 rows x 64 bytes, transposed, into a tile: `steps` times 128 bytes apart, and the second plane `plane_bytes`
+// on.
 template <Width W>
 void store_tile(__m512i (&v)[16], std::size_t steps, std::size_t plane_bytes, std::uint8_t* to) {
   transpose(v);
@@ -372,7 +375,8 @@ void store_tile(__m512i (&v)[16], std::size_t steps, std::size_t plane_bytes, st
 }
 
 template <Width W>
-void load_tile(const std::uint8_t* rows, std::ptrdiff_t stride, std::size_t n, std::size_t row_bytes, std::uint8_t* tile) {
+void load_tile(const std::uint8_t* rows, std::ptrdiff_t stride, std::size_t n, std::size_t row_bytes,
+               std::uint8_t* tile) {
   const std::size_t steps = tile_steps(row_bytes), plane_bytes = steps * 128;
   for (std::size_t r = 0; r < n; r += 16, rows += 16 * stride) {
     std::uint8_t* const base = tile + r / kGroup * planes(W) * plane_bytes + r % kGroup * 4;
@@ -426,20 +430,21 @@ void dot_tile(const std::uint8_t* tile, std::size_t n, std::size_t row_bytes, co
               std::size_t n_queries, std::int32_t* dots, std::size_t dots_stride) {
   const std::size_t group_bytes = tile_bytes(W, kGroup, row_bytes), query_stride = planes(W) * plane_stride(row_bytes);
   using Group = void(const std::uint8_t*, std::size_t, const std::int8_t*, std::int32_t*, std::size_t);
-  static constexpr Group* kBySize[] = {nullptr,          dot_group<W, 1>, dot_group<W, 2>,  dot_group<W, 3>,
-                                       dot_group<W, 4>,  dot_group<W, 5>, dot_group<W, 6>,  dot_group<W, 7>,
-                                       dot_group<W, 8>,  dot_group<W, 9>, dot_group<W, 10>, dot_group<W, 11>,
+  static constexpr Group* kBySize[] = {nullptr,         dot_group<W, 1>, dot_group<W, 2>,  dot_group<W, 3>,
+                                       dot_group<W, 4>, dot_group<W, 5>, dot_group<W, 6>,  dot_group<W, 7>,
+                                       dot_group<W, 8>, dot_group<W, 9>, dot_group<W, 10>, dot_group<W, 11>,
                                        dot_group<W, 12>};
   for (std::size_t q = 0; q < n_queries; q += kQueryBlock) {
     const std::size_t block = smaller(kQueryBlock, n_queries - q);
     for (std::size_t r = 0; r < n; r += kGroup) {
-      kBySize[block](tile + r / kGroup * group_bytes, row_bytes, queries + q * query_stride,
-                     dots + q * dots_stride + r, dots_stride);
+      kBySize[block](tile + r / kGroup * group_bytes, row_bytes, queries + q * query_stride, dots + q * dots_stride + r,
+                     dots_stride);
     }
   }
 }
 
-constexpr TileKernels kTiles{kGroup, tile_bytes, {load_tile<kInt4>, load_tile<kInt8>}, {dot_tile<kInt4>, dot_tile<kInt8>}};
+constexpr TileKernels kTiles{
+    kGroup, tile_bytes, {load_tile<kInt4>, load_tile<kInt8>}, {dot_tile<kInt4>, dot_tile<kInt8>}};
 
 }  // namespace
 

@@ -1,4 +1,5 @@
-// Portable kernels: what every CPU runs, the plainest reading of docs/format.md, and what the other sets are compared with.
+// Portable kernels: what every CPU runs, the plainest reading of docs/format.md, and what the other sets are compared
+// with.
 #include <algorithm>
 #include <array>
 #include <cmath>
@@ -78,7 +79,8 @@ float from_half(std::uint16_t h) {
   } else if (exponent == 0) {
     value = static_cast<float>(fraction) * 0x1p-24f;
   } else {
-    const std::uint32_t bits = static_cast<std::uint32_t>(exponent + 112) << 23 | static_cast<std::uint32_t>(fraction) << 13;
+    const std::uint32_t bits = static_cast<std::uint32_t>(exponent + 112) << 23 | static_cast<std::uint32_t>(fraction)
+                                                                                      << 13;
     std::memcpy(&value, &bits, sizeof value);
   }
   return h & 0x8000 ? -value : value;
@@ -103,7 +105,8 @@ int code_at(const std::uint8_t* row, std::size_t i) {
 }
 
 template <Width W>
-void unpack(const std::uint8_t* rows, std::ptrdiff_t stride, std::size_t n, std::size_t dim, float half_step, float* out) {
+void unpack(const std::uint8_t* rows, std::ptrdiff_t stride, std::size_t n, std::size_t dim, float half_step,
+            float* out) {
   for (std::size_t r = 0; r < n; ++r, rows += stride) {
     for (std::size_t i = 0; i < dim; ++i) *out++ = static_cast<float>(2 * code_at<W>(rows, i) - kLevels<W>) * half_step;
   }
@@ -128,8 +131,8 @@ void dot_rows(const std::uint8_t* rows, std::ptrdiff_t stride, std::size_t n, st
 }
 
 template <Width W>
-void float_rows(const std::uint8_t* rows, std::ptrdiff_t stride, std::size_t n, std::size_t row_bytes, const float* query,
-                float half_step, float* scores) {
+void float_rows(const std::uint8_t* rows, std::ptrdiff_t stride, std::size_t n, std::size_t row_bytes,
+                const float* query, float half_step, float* scores) {
   for (std::size_t r = 0; r < n; ++r, rows += stride) {
     std::array<float, 32> p{};
     for (std::size_t j = 0; j < row_bytes; ++j) {
@@ -159,8 +162,10 @@ std::size_t select(const std::int32_t* dots, std::size_t n, std::int32_t thresho
 // A scalar tile is a copy of the rows: there are no lanes to fill.
 std::size_t tile_bytes(Width, std::size_t rows, std::size_t row_bytes) { return rows * row_bytes; }
 
-void load_tile(const std::uint8_t* rows, std::ptrdiff_t stride, std::size_t n, std::size_t row_bytes, std::uint8_t* tile) {
-  for (std::size_t r = 0; r < n; ++r) std::memcpy(tile + r * row_bytes, rows + static_cast<std::ptrdiff_t>(r) * stride, row_bytes);
+void load_tile(const std::uint8_t* rows, std::ptrdiff_t stride, std::size_t n, std::size_t row_bytes,
+               std::uint8_t* tile) {
+  for (std::size_t r = 0; r < n; ++r)
+    std::memcpy(tile + r * row_bytes, rows + static_cast<std::ptrdiff_t>(r) * stride, row_bytes);
 }
 
 template <Width W>

@@ -25,8 +25,8 @@ class AllowedRows {
 
   // Walks over the allowed rows of positions [begin, end), ascending, calling
   //   fn(const std::uint8_t* data, std::ptrdiff_t stride, std::size_t n, const std::int64_t* rows, std::int64_t first)
-  // for blocks of at most `most` rows: their codes, and their row numbers (`rows`, or first, first + 1 … where `rows` is null).
-  // Codes are read where they lie if neighbours are allowed; else the allowed rows alone are copied together.
+  // for blocks of at most `most` rows: their codes, and their row numbers (`rows`, or first, first + 1 … where `rows`
+  // is null). Codes are read where they lie if neighbours are allowed; else the allowed rows alone are copied together.
   template <class Fn>
   void walk(const CodeMatrix& codes, std::size_t begin, std::size_t end, std::size_t most, Fn&& fn) const {
     if (kind_ == Kind::kAll) {
@@ -46,7 +46,8 @@ class AllowedRows {
       } else {
         copies.resize(n * codes.row_bytes);
         for (std::size_t i = 0; i < n; ++i) {
-          std::memcpy(copies.data() + i * codes.row_bytes, codes.row(static_cast<std::size_t>(rows[i])), codes.row_bytes);
+          std::memcpy(copies.data() + i * codes.row_bytes, codes.row(static_cast<std::size_t>(rows[i])),
+                      codes.row_bytes);
         }
         fn(static_cast<const std::uint8_t*>(copies.data()), static_cast<std::ptrdiff_t>(codes.row_bytes), n,
            static_cast<const std::int64_t*>(rows.data()), rows.front());

@@ -12,7 +12,8 @@ std::string shape(std::size_t rows, std::size_t columns) {
 Format checked_format(long dim, long bits, double limit) {
   if (bits != 4 && bits != 8) fail("bits: expected 4 or 8, got " + std::to_string(bits));
   if (dim < static_cast<long>(kMinDim) || dim > static_cast<long>(kMaxDim)) {
-    fail("dim: expected " + std::to_string(kMinDim) + " to " + std::to_string(kMaxDim) + ", got " + std::to_string(dim));
+    fail("dim: expected " + std::to_string(kMinDim) + " to " + std::to_string(kMaxDim) + ", got " +
+         std::to_string(dim));
   }
   if (bits == 4 && dim % 2 != 0) fail("dim: expected an even number for 4 bits, got " + std::to_string(dim));
   if (!(limit >= kMinLimit && limit <= kMaxLimit)) {

@@ -1,4 +1,5 @@
-// Scores of a block of rows that fits into the cache, for a few or many queries: what `score` writes out and `search` sifts.
+// Scores of a block of rows that fits into the cache, for a few or many queries: what `score` writes out and `search`
+// sifts.
 #pragma once
 
 #include <algorithm>
@@ -27,8 +28,8 @@ class BlockDots {
 
   // Calls fn(q, dots) for the queries first … last - 1, in order; dots[r] is for row r < n of the block.
   template <class Fn>
-  void each(const Queries& queries, std::size_t first, std::size_t last, const std::uint8_t* rows, std::ptrdiff_t stride,
-            std::size_t n, Fn&& fn) {
+  void each(const Queries& queries, std::size_t first, std::size_t last, const std::uint8_t* rows,
+            std::ptrdiff_t stride, std::size_t n, Fn&& fn) {
     if (last - first < kTileQueries) {
       dots_.resize(n);
       for (std::size_t q = first; q < last; ++q) {

@@ -38,8 +38,8 @@ double sum_of_squares(const std::vector<double>& values) {
   return p[0];
 }
 
-// Scales values by a power of two so that the largest is in [1, 2), rounding them to the row's own type. Returns the new sum of
-// squares: 0 if all are zero, NaN if one is not finite.
+// Scales values by a power of two so that the largest is in [1, 2), rounding them to the row's own type. Returns the
+// new sum of squares: 0 if all are zero, NaN if one is not finite.
 double rescale(std::vector<double>& values, bool to_single) {
   double largest = 0;
   for (const double value : values) {
@@ -91,7 +91,8 @@ const std::byte* RowReader::values(std::size_t row) {
   if (!is_adjacent_) {
     const std::size_t size = size_of(x_.type);
     copy_.resize(format_.dim * size);
-    for (std::size_t i = 0; i < format_.dim; ++i, at += x_.column_stride) std::memcpy(copy_.data() + i * size, at, size);
+    for (std::size_t i = 0; i < format_.dim; ++i, at += x_.column_stride)
+      std::memcpy(copy_.data() + i * size, at, size);
     at = copy_.data();
   }
   if (!is_16_bit_) return at;

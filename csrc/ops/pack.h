@@ -8,7 +8,8 @@
 
 namespace frazil {
 
-// Packs all rows of x into `out`, (x.rows, row_bytes). Throws std::invalid_argument naming the first row with NaN or infinity.
+// Packs all rows of x into `out`, (x.rows, row_bytes). Throws std::invalid_argument naming the first row with NaN or
+// infinity.
 void pack(const Format& format, const FloatMatrix& x, const char* name, unsigned threads, std::uint8_t* out);
 
 // Packs rows [begin, end); returns the first row that holds NaN or infinity, or end.
@@ -23,8 +24,8 @@ class RowReader {
   // The row's kept values side by side, floats or (of a double matrix) doubles: where they lie if they do, else a copy.
   const std::byte* values(std::size_t row);
 
-  // The row's kept values as doubles, scaled by a power of two where their squares would leave the range (docs/format.md §3).
-  // Sets `squares` to their sum of squares: 0 for a zero row, NaN if a value is NaN or infinite.
+  // The row's kept values as doubles, scaled by a power of two where their squares would leave the range
+  // (docs/format.md §3). Sets `squares` to their sum of squares: 0 for a zero row, NaN if a value is NaN or infinite.
   std::vector<double>& doubles(std::size_t row, double& squares);
 
   bool in_place() const { return is_adjacent_ && !is_16_bit_; }

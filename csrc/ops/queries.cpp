@@ -17,11 +17,7 @@ constexpr std::size_t kValuesPerThread = 1 << 17;
 class Preparer {
  public:
   Preparer(const Kernels& kernels, const Format& format, const FloatMatrix& x, Queries& queries)
-      : kernels_(kernels),
-        format_(format),
-        x_(x),
-        queries_(queries),
-        reader_(kernels, format, x) {}
+      : kernels_(kernels), format_(format), x_(x), queries_(queries), reader_(kernels, format, x) {}
 
   bool prepare(std::size_t q) {
     double squares = 0;

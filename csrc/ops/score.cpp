@@ -8,8 +8,9 @@
 namespace frazil {
 namespace {
 
-constexpr std::size_t kQueryGroup = 256;          // queries of a task
-constexpr std::size_t kBytesPerThread = 1 << 19;  // codes read, times queries: fewer are done before another thread has woken
+constexpr std::size_t kQueryGroup = 256;  // queries of a task
+constexpr std::size_t kBytesPerThread =
+    1 << 19;  // codes read, times queries: fewer are done before another thread has woken
 
 }  // namespace
 
@@ -41,10 +42,11 @@ void score(const Format& format, const FloatMatrix& x, const CodeMatrix& codes, 
         }
         continue;
       }
-      dots.each(queries, first, last, codes.row(first_row), codes.stride, n, [&](std::size_t q, const std::int32_t* of) {
-        float* const to = out + q * codes.rows + first_row;
-        for (std::size_t r = 0; r < n; ++r) to[r] = queries.score(q, of[r]);
-      });
+      dots.each(queries, first, last, codes.row(first_row), codes.stride, n,
+                [&](std::size_t q, const std::int32_t* of) {
+                  float* const to = out + q * codes.rows + first_row;
+                  for (std::size_t r = 0; r < n; ++r) to[r] = queries.score(q, of[r]);
+                });
     }
   });
 }

@@ -19,7 +19,8 @@ constexpr std::size_t kCandidateBytes = std::size_t{64} << 20;  // at most, abou
 constexpr std::size_t kBytesPerThread = 1 << 19;                // codes read, times queries, worth waking a thread for
 constexpr std::size_t kBlocksAtOnce = 8;                        // blocks a thread takes from the common counter
 
-// The dots that would beat `bound` are those from the returned one on: the least dot with float(2 * dot - bias) * scale > bound.
+// The dots that would beat `bound` are those from the returned one on: the least dot with float(2 * dot - bias) * scale
+// > bound.
 std::int32_t least_dot(const Queries& queries, std::size_t q, float bound) {
   constexpr auto kNone = std::numeric_limits<std::int32_t>::max();
   if (bound == -std::numeric_limits<float>::infinity()) return std::numeric_limits<std::int32_t>::min();
@@ -50,8 +51,8 @@ class Scan {
         scores_(queries.bits == 32 ? picked_.size() : 0) {}
 
   // Scores the rows of one block; row numbers are counted from `origin`.
-  void block(const std::uint8_t* data, std::ptrdiff_t stride, std::size_t n, const std::int64_t* rows, std::int64_t first,
-             std::int64_t origin) {
+  void block(const std::uint8_t* data, std::ptrdiff_t stride, std::size_t n, const std::int64_t* rows,
+             std::int64_t first, std::int64_t origin) {
     const auto row = [&](std::size_t i) {
       return static_cast<std::uint32_t>((rows ? rows[i] : first + static_cast<std::int64_t>(i)) - origin);
     };

@@ -10,7 +10,7 @@ namespace frazil {
 std::size_t search_columns(long long k, const AllowedRows& allowed);
 
 // scores, rows: (queries.rows, columns). Throws std::invalid_argument for bad arguments.
-void search(const Format& format, const FloatMatrix& queries, const CodeMatrix& codes, std::size_t columns, long query_bits,
-            const AllowedRows& allowed, unsigned threads, float* scores, std::int64_t* rows);
+void search(const Format& format, const FloatMatrix& queries, const CodeMatrix& codes, std::size_t columns,
+            long query_bits, const AllowedRows& allowed, unsigned threads, float* scores, std::int64_t* rows);
 
 }  // namespace frazil

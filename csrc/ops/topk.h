@@ -14,12 +14,14 @@ namespace frazil {
 struct Hit {
   float score;
   std::int64_t row;
-  friend bool operator<(const Hit& a, const Hit& b) { return a.score > b.score || (a.score == b.score && a.row < b.row); }
+  friend bool operator<(const Hit& a, const Hit& b) {
+    return a.score > b.score || (a.score == b.score && a.row < b.row);
+  }
 };
 
-// Collects candidates and, whenever its buffer is full, drops all but the k best: amortized constant time for each, whatever k.
-// Rows must come in ascending order, so that an equal score cannot displace an earlier row. A candidate is one 64-bit key:
-// the score's bits, made to order as integers do, above the row's complement.
+// Collects candidates and, whenever its buffer is full, drops all but the k best: amortized constant time for each,
+// whatever k. Rows must come in ascending order, so that an equal score cannot displace an earlier row. A candidate is
+// one 64-bit key: the score's bits, made to order as integers do, above the row's complement.
 class TopK {
  public:
   explicit TopK(std::size_t k) : k_(k), capacity_(std::max(2 * k, k + 128)) {}

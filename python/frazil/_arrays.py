@@ -1,4 +1,4 @@
-"""What callers may hand in, made into the NumPy arrays that the extension takes. Types are checked here, shapes in C++."""
+"""What callers hand in, made into the NumPy arrays that the extension takes. Types are checked here, shapes in C++."""
 
 from __future__ import annotations
 
@@ -54,13 +54,12 @@ def as_floats(x: Any, name: str) -> tuple[NDArray[Any], bool]:
 
 def as_codes(codes: Any) -> NDArray[np.uint8]:
     """Return codes as a uint8 array."""
-    if _is_tensor(codes):
-        codes, _ = _tensor_to_numpy(codes, "codes")
-    elif not isinstance(codes, np.ndarray):
+    array = _tensor_to_numpy(codes, "codes")[0] if _is_tensor(codes) else codes
+    if not isinstance(array, np.ndarray):
         raise TypeError(f"codes: expected a uint8 array, got {type(codes).__name__}")
-    if codes.dtype != _UINT8:
-        raise TypeError(f"codes: expected uint8, got {codes.dtype}")
-    return codes
+    if array.dtype != _UINT8:
+        raise TypeError(f"codes: expected uint8, got {array.dtype}")
+    return array
 
 
 def as_allow(allow: Any) -> tuple[NDArray[np.bool_] | None, NDArray[np.int64] | None]:

@@ -28,7 +28,7 @@ def active_kernels() -> str:
     return _native.active_kernels()
 
 
-class use_kernels:  # noqa: N801  a function to its users, which can also stand in a `with`
+class use_kernels:
     """Force the kernels of one instruction set, for the whole process, from now on.
 
     >>> frazil.use_kernels("avx2")            # until told otherwise

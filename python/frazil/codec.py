@@ -32,8 +32,8 @@ class Hits(NamedTuple):
 class Codec:
     """How vectors become codes: how many dimensions are kept, how many bits each gets, and the range that they cover.
 
-    Each vector is truncated to its first `dim` values, divided by their L2 norm, and quantized uniformly over
-    `-limit` to `limit`: `code = round_half_to_even(clip(x + limit, 0, 2 * limit) / step)`, `step = 2 * limit / (2**bits - 1)`.
+    Each vector is truncated to its first `dim` values, divided by their L2 norm, and quantized uniformly over `-limit`
+    to `limit`: `code = round_half_to_even(clip(x + limit, 0, 2 * limit) / step)`, `step = 2 * limit / (2**bits - 1)`.
     Source: the model card and notebook of snowflake-arctic-embed-m-v1.5; docs/format.md fixes every operation and byte.
 
     Args:
@@ -79,8 +79,8 @@ class Codec:
     def pack(self, x: Any, *, out: NDArray[np.uint8] | None = None, threads: int | None = None) -> NDArray[np.uint8]:
         """Pack float vectors into codes: truncate, renormalize, quantize and pack in one pass.
 
-        Only the first `dim` values of each vector are read. A zero vector packs to the code of 0.0 in every dimension. The
-        bytes are the same on every CPU and for every number of threads.
+        Only the first `dim` values of each vector are read. A zero vector packs to the code of 0.0 in every dimension.
+        The bytes are the same on every CPU and for every number of threads.
 
         Args:
             x: float32, float16 or float64 array (n, d) or (d,) with d >= dim, of any strides; or a torch CPU tensor of
@@ -133,12 +133,12 @@ class Codec:
         """Score every query against every row: the inner product of the query with the decoded vector.
 
         Args:
-            queries: floats (q, d) or (d,) with d >= dim, of the types that `pack` takes; truncated and renormalized in the
-                call.
+            queries: floats (q, d) or (d,) with d >= dim, of the types that `pack` takes; truncated and renormalized in
+                the call.
             codes: uint8 (n, row_bytes); a memory map will do.
-            query_bits: 8: queries rounded to 8 bits each value, with a scale of their own (nearly exact, fast); 4: queries
-                quantized as 4-bit codes over +-limit, for 4-bit codecs the symmetric score of the model's authors; 32:
-                float queries. 4 and 8 are sums of integers.
+            query_bits: 8: queries rounded to 8 bits a value, with a scale of their own (nearly exact, fast);
+                4: queries quantized to 4 bits over -limit to limit, which for 4-bit codecs is the symmetric score of
+                the model's authors; 32: float queries (slower). 4 and 8 are sums of integers.
             out: float32 (q, n), C-contiguous and writeable, not overlapping the inputs, to write into and return.
             threads: as in `pack`.
 
@@ -184,11 +184,12 @@ class Codec:
             threads: as in `pack`.
 
         Returns:
-            Hits(scores, rows): float32 and int64, both (q, k'), k' being k or the number of allowed rows if that is less;
-            (k',) for a single query (d,). Ordered by score, descending, then by row, ascending.
+            Hits(scores, rows): float32 and int64, both (q, m), where m is k, or the number of allowed rows if that is
+            less; (m,) for a single query (d,). Ordered by score, descending, then by row, ascending.
 
         Raises:
-            ValueError: wrong shape, k or query_bits, a row number out of range, or NaN or infinity among the values read.
+            ValueError: wrong shape, k or query_bits, a row number out of range, or NaN or infinity among the values
+                read.
             TypeError: wrong dtype.
         """
         array, bfloat16 = as_floats(queries, "queries")

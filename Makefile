@@ -1,0 +1,55 @@
+# `make demo` and `make test` set everything up, in a virtual environment of their own, and need Python >= 3.10, a C++20 compiler
+# and make. VENV and PYTHON may be given: make test PYTHON=python3.12 VENV=/tmp/venv
+PYTHON ?= python3
+VENV ?= .venv
+BIN = $(VENV)/bin
+PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+SOURCES = $(shell find csrc cmake python -type f -not -name '*.pyc') CMakeLists.txt pyproject.toml LICENSE README.md
+
+.PHONY: demo test soak bench lint format wheel clean
+
+demo: $(VENV)/.demo
+	$(BIN)/frazil demo
+
+test: $(VENV)/.test
+	$(BIN)/python -m pytest
+
+# Long runs: minutes, gigabytes. The test session of `make test` has a short form of each.
+soak: $(VENV)/.test
+	$(BIN)/python -m pytest -m soak
+
+bench: $(VENV)/.test
+	$(BIN)/python bench/bench.py
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/clang-format --dry-run --Werror $$(git ls-files '*.cpp' '*.h')
+
+format: $(VENV)/.dev
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+	$(BIN)/clang-format -i $$(git ls-files '*.cpp' '*.h')
+
+wheel: build/.wheel
+
+clean:
+	rm -rf build dist $(VENV)
+
+# The wheel is what gets installed and tested, never the source tree.
+build/.wheel: $(SOURCES) | $(VENV)/.made
+	rm -rf dist
+	$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir dist \
+		--config-settings=cmake.define.FRAZIL_WERROR=ON .
+	mkdir -p build && touch $@
+
+$(VENV)/.made:
+	$(PYTHON) -m venv $(VENV)
+	touch $@
+
+# Reinstalls the wheel alone when only sources have changed; the libraries stay.
+$(VENV)/.demo $(VENV)/.test $(VENV)/.dev: $(VENV)/.%: build/.wheel constraints.txt
+	$(PIP) --force-reinstall --no-deps dist/*.whl
+	$(PIP) "$$(ls dist/*.whl)[$*]"
+	touch $@
