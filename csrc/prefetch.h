@@ -14,7 +14,7 @@ namespace frazil {
 static constexpr std::size_t kPrefetchBytes = 4096;
 // How many rows ahead the kept part of a row of floats is asked for: the hardware does not see past the part that is
 // not kept.
-static constexpr std::ptrdiff_t kPrefetchRows = 4;
+static constexpr std::ptrdiff_t kPrefetchRows = 16;
 
 // The lines of `bytes` bytes at `at`. (Static: see format.h.)
 [[maybe_unused]] static inline void prefetch(const void* at, std::size_t bytes) {
