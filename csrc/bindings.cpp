@@ -116,7 +116,7 @@ std::vector<py::ssize_t> shape2(bool single, std::size_t rows, std::size_t colum
 unsigned allowed_threads(std::optional<long> threads) {
   if (!threads) return parallel::default_threads();
   if (*threads < 1) fail("threads: expected at least 1, got " + std::to_string(*threads));
-  return static_cast<unsigned>(std::min(*threads, 1L << 16));
+  return static_cast<unsigned>(*threads);
 }
 
 py::array py_pack(const py::array& x, bool bfloat16, long dim, long bits, double limit, const py::object& out,

@@ -1,5 +1,7 @@
 #include "arrays.h"
 
+#include <sstream>
+
 namespace frazil {
 namespace {
 
@@ -17,7 +19,9 @@ Format checked_format(long dim, long bits, double limit) {
   }
   if (bits == 4 && dim % 2 != 0) fail("dim: expected an even number for 4 bits, got " + std::to_string(dim));
   if (!(limit >= kMinLimit && limit <= kMaxLimit)) {
-    fail("limit: expected a number from 1e-6 to 1e6, got " + std::to_string(limit));
+    std::ostringstream message;
+    message << "limit: expected a number from " << kMinLimit << " to " << kMaxLimit << ", got " << limit;
+    fail(message.str());
   }
   return {static_cast<std::size_t>(dim), bits == 4 ? kInt4 : kInt8, limit};
 }

@@ -90,11 +90,19 @@ def as_index(value: Any, name: str) -> int:
         raise TypeError(f"{name}: expected an integer, got {type(value).__name__} {value!r}") from None
 
 
-def clamp(value: int, most: int = 2**31 - 1) -> int:
-    """Bring a number of any size into what the extension's integers hold; beyond that it is out of range anyway."""
-    return max(-most, min(value, most))
+def as_small(value: Any, name: str) -> int:
+    """Return an integer that the extension can judge; one of more than 32 bits is out of any range."""
+    number = as_index(value, name)
+    if abs(number) >= 2**31:
+        raise ValueError(f"{name}: out of range, got {number}")
+    return number
+
+
+def as_count(value: Any, name: str, most: int) -> int:
+    """Return a number of things of which `most` are as good as more."""
+    return max(min(as_index(value, name), most), -most)
 
 
 def as_threads(threads: Any) -> int | None:
     """Return a number of threads, or None to leave it to the extension."""
-    return None if threads is None else clamp(as_index(threads, "threads"))
+    return None if threads is None else as_count(threads, "threads", 1 << 16)

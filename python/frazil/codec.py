@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from frazil import _native
-from frazil._arrays import as_allow, as_codes, as_floats, as_index, as_threads, clamp
+from frazil._arrays import as_allow, as_codes, as_count, as_floats, as_small, as_threads
 
 __all__ = ["ARCTIC_INT4", "ARCTIC_INT8", "Codec", "Hits"]
 
@@ -51,12 +52,11 @@ class Codec:
     limit: float = None  # type: ignore[assignment]  # __post_init__ fills it in
 
     def __post_init__(self) -> None:
-        dim, bits = clamp(as_index(self.dim, "dim")), clamp(as_index(self.bits, "bits"))
+        dim, bits = as_small(self.dim, "dim"), as_small(self.bits, "bits")
         limit = _DEFAULT_LIMITS.get(bits, 0.18) if self.limit is None else self.limit
-        try:
-            limit = float(limit)
-        except (TypeError, ValueError):
-            raise TypeError(f"limit: expected a number, got {limit!r}") from None
+        if not isinstance(limit, Real) or isinstance(limit, bool):
+            raise TypeError(f"limit: expected a number, got {limit!r}")
+        limit = float(limit)
         _native.check_codec(dim, bits, limit)
         for name, value in (("dim", dim), ("bits", bits), ("limit", limit)):
             object.__setattr__(self, name, value)
@@ -157,7 +157,7 @@ class Codec:
             self.dim,
             self.bits,
             self.limit,
-            clamp(as_index(query_bits, "query_bits")),
+            as_small(query_bits, "query_bits"),
             out,
             as_threads(threads),
         )
@@ -201,8 +201,8 @@ class Codec:
                 self.dim,
                 self.bits,
                 self.limit,
-                clamp(as_index(k, "k"), 2**62),
-                clamp(as_index(query_bits, "query_bits")),
+                as_count(k, "k", 2**62),
+                as_small(query_bits, "query_bits"),
                 *as_allow(allow),
                 as_threads(threads),
             )
