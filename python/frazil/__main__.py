@@ -1,0 +1,7 @@
+"""`python -m frazil`."""
+
+import sys
+
+from frazil.cli import main
+
+sys.exit(main())

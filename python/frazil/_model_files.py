@@ -1,0 +1,155 @@
+"""A model's files: where they lie, and what their sentence-transformers configs say. Does not need torch."""
+
+from __future__ import annotations
+
+import json
+import threading
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+__all__ = ["ARCTIC", "HUB_SECONDS", "ModelConfigs", "find_model", "read_configs"]
+
+ARCTIC = "Snowflake/snowflake-arctic-embed-m-v1.5"
+HUB_SECONDS = 5.0
+_ARCTIC_QUERY = "Represent this sentence for searching relevant passages: "
+
+
+@dataclass(frozen=True)
+class ModelConfigs:
+    """What matters here of a model's sentence-transformers configs; None where they do not say."""
+
+    transformer: Path
+    """the folder of the transformer and its tokenizer"""
+    pooling: str | None = None
+    prompts: dict[str, str] = field(default_factory=dict)
+    max_tokens: int | None = None
+    lower_case: bool = False
+
+
+def find_model(model: str | Path, revision: str | None = None) -> Path:
+    """Return the folder of a model's files: a local one, else the hub cache's, else downloaded.
+
+    Raises:
+        OSError: there is none, or the hub does not answer within `HUB_SECONDS`.
+    """
+    folder = Path(model).expanduser()
+    if not folder.is_dir():
+        if not isinstance(model, str) or model.count("/") > 1 or model.startswith((".", "~", "/")):
+            raise FileNotFoundError(f"model: there is no folder {str(model)!r}")
+        folder = _find_in_hub(model, revision)
+    if not (folder / "config.json").is_file() and not (folder / "modules.json").is_file():
+        raise FileNotFoundError(f"model: {str(folder)!r} holds no model (no config.json)")
+    return folder
+
+
+def read_configs(folder: Path, name: str) -> ModelConfigs:
+    """Read the sentence-transformers configs in `folder`, in the shapes that its versions 1 to 6 write.
+
+    Without them an arctic-embed model, known by `name` or `folder`, gets CLS pooling and its query prompt.
+
+    Raises:
+        ValueError: the model is of a kind that `Encoder` does not do.
+    """
+    arctic = "arctic-embed" in f"{name} {folder}".lower()
+    transformer, pooling = _read_modules(folder) if (folder / "modules.json").is_file() else (folder, None)
+    prompts = _read(folder / "config_sentence_transformers.json").get("prompts")
+    if arctic and prompts is None:
+        prompts = {"query": "query: " if "v2" in name else _ARCTIC_QUERY}
+
+    found = sorted(transformer.glob("sentence_*_config.json"))  # sentence_bert_config.json, rarely another
+    config = _read(found[0]) if found else {}
+    if config.get("transformer_task", "feature-extraction") != "feature-extraction":
+        raise ValueError(f"{folder}: transformer_task {config['transformer_task']!r} is not supported")
+    return ModelConfigs(
+        transformer,
+        pooling or ("cls" if arctic else None),
+        prompts or {},
+        config.get("max_seq_length"),
+        config.get("do_lower_case", False),
+    )
+
+
+def _read_modules(folder: Path) -> tuple[Path, str | None]:
+    """Return the transformer's folder and the pooling mode that modules.json leads to."""
+    transformer, pooling = folder, None
+    for module in _read(folder / "modules.json"):
+        kind = module["type"].rpartition(".")[2]
+        if kind == "Transformer":
+            transformer = folder / module["path"]
+        elif kind == "Pooling":
+            pooling = _read_pooling(folder / module["path"] / "config.json")
+        elif kind != "Normalize":
+            raise ValueError(f"{folder}: module {kind!r} is not supported, only Transformer, Pooling and Normalize are")
+    return transformer, pooling
+
+
+def _read_pooling(path: Path) -> str:
+    """Return the pooling mode; versions before 6 write a flag for each mode, version 6 a name or a list of names."""
+    config = _read(path)
+    modes = config.get("pooling_mode") or [key for key in config if key.startswith("pooling_mode_") and config[key]]
+    mode: str = modes if isinstance(modes, str) else "+".join(modes)
+    mode = {"pooling_mode_cls_token": "cls", "pooling_mode_mean_tokens": "mean"}.get(mode, mode)
+    if mode not in ("cls", "mean"):
+        raise ValueError(f"{path}: pooling {mode!r} is not supported, only CLS and mean are")
+    if not config.get("include_prompt", True):
+        raise ValueError(f"{path}: pooling that leaves out the prompt (include_prompt) is not supported")
+    return mode
+
+
+def _read(path: Path) -> Any:
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+
+
+def _find_in_hub(model: str, revision: str | None) -> Path:
+    """Return the folder of a hub id: from the cache without a question to the hub, if all that is needed is there."""
+    try:
+        from huggingface_hub import snapshot_download
+        from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
+    except ImportError as error:
+        raise ImportError(f"models of the hub need huggingface_hub: pip install 'frazil[encoder]' ({error})") from error
+
+    cached = None
+    try:
+        cached = Path(snapshot_download(model, revision=revision, allow_patterns="config.json", local_files_only=True))
+    except LocalEntryNotFoundError:
+        pass
+    except HFValidationError:
+        raise FileNotFoundError(f"model: {model!r} is neither a folder nor a hub id") from None
+    if cached and not any(path.suffix in (".safetensors", ".bin") for path in cached.rglob("*")):
+        cached = None
+    if cached and (cached / "modules.json").is_file():
+        return cached
+    try:
+        safe = any(name.endswith(".safetensors") for name in _ask_hub(model, revision))
+        wanted = ["*.json", "*.txt", "*.model", "*.safetensors" if safe else "*.bin"]
+        unwanted = ["onnx/*", "openvino/*"]
+        return Path(snapshot_download(model, revision=revision, allow_patterns=wanted, ignore_patterns=unwanted))
+    except Exception as error:
+        if cached:  # by transformers alone, which fetches no sentence-transformers configs
+            return cached
+        reason = str(error).strip().partition("\n")[0] or type(error).__name__
+        raise OSError(f"model: {model!r} is no folder, not in the hub's cache, and the hub failed: {reason}") from error
+
+
+def _ask_hub(model: str, revision: str | None) -> list[str]:
+    """Return the names of the model's files on the hub; in a thread, since looking up a host name has no time limit."""
+    from huggingface_hub import HfApi
+
+    answer: list[list[str] | Exception] = []
+
+    def ask() -> None:
+        try:
+            info = HfApi().model_info(model, revision=revision, timeout=HUB_SECONDS)
+            answer.append([file.rfilename for file in info.siblings or []])
+        except Exception as error:
+            answer.append(error)
+
+    thread = threading.Thread(target=ask, daemon=True)
+    thread.start()
+    thread.join(HUB_SECONDS)
+    if not answer:
+        raise TimeoutError(f"no answer within {HUB_SECONDS:g} seconds")
+    if isinstance(answer[0], Exception):
+        raise answer[0]
+    return answer[0]
