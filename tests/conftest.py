@@ -1,0 +1,53 @@
+"""What all tests share: every instruction set in turn, and real embeddings where they are at hand."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import frazil
+from frazil import _native
+
+
+def pytest_configure():
+    required = {name for name in os.environ.get("FRAZIL_REQUIRE_KERNELS", "").split(",") if name}
+    missing = required.difference(frazil.kernels())
+    if missing:
+        raise pytest.UsageError(f"FRAZIL_REQUIRE_KERNELS: {', '.join(sorted(missing))} cannot run here")
+
+
+def pytest_report_header():
+    return [
+        f"instruction sets compiled in: {', '.join(_native.compiled_kernels())}",
+        f"instruction sets that run here, all of them tested: {', '.join(frazil.kernels())}",
+    ]
+
+
+@pytest.fixture(params=frazil.kernels())
+def isa(request):
+    """Force one instruction set after the other, and see that it, and no other, has run."""
+    before = _native.kernel_calls()
+    with frazil.use_kernels(request.param):
+        yield request.param
+    ran = {name for name, calls in _native.kernel_calls().items() if calls > before[name]}
+    assert ran == {request.param}, f"forced {request.param}, but {ran or 'none'} ran"
+
+
+def real_embeddings():
+    """Return (name, float16 documents, float16 queries) of each collection of real embeddings at hand."""
+    default = Path(__file__).parents[2] / "shared" / "data"
+    folder = Path(os.environ.get("FRAZIL_DATA", default))
+    return [
+        (path.parent.name, np.load(path, mmap_mode="r"), np.load(path.with_name("queries.f16.npy"), mmap_mode="r"))
+        for path in sorted(folder.glob("*/corpus.f16.npy"))
+    ]
+
+
+@pytest.fixture(scope="session")
+def collections():
+    """Real embeddings; skips where there are none."""
+    found = real_embeddings()
+    if not found:
+        pytest.skip("no real embeddings at hand (FRAZIL_DATA names their folder)")
+    return found

@@ -1,0 +1,145 @@
+"""score: every instruction set against the reference, bit for bit."""
+
+import numpy as np
+import pytest
+import reference
+from guarded import Canaries, guarded, misaligned
+from shapes import FEW_FORMATS, FORMATS, QUERIES, ROWS, codec_of, random_codes, vectors
+
+import frazil
+
+BITS = [4, 8, 32]
+
+
+def expected(codec, queries, rows, query_bits):
+    return reference.score_ordered(queries, rows, codec.dim, codec.bits, codec.limit, query_bits)
+
+
+@pytest.mark.parametrize("query_bits", BITS)
+@pytest.mark.parametrize(("dim", "bits"), FORMATS)
+def test_every_width(isa, dim, bits, query_bits):
+    codec = codec_of(dim, bits)
+    queries, rows = vectors(9, dim + 1), random_codes(35, codec)
+    right = expected(codec, queries, rows, query_bits)
+    for q in (1, 3, 9):  # few: rows where they lie; many: tiles
+        np.testing.assert_array_equal(codec.score(queries[:q], rows, query_bits=query_bits), right[:q])
+
+
+@pytest.mark.parametrize("n", ROWS)
+@pytest.mark.parametrize(("dim", "bits"), [(256, 4), (30, 4), (256, 8), (31, 8)])
+def test_every_number_of_rows_and_queries(isa, dim, bits, n):
+    codec = codec_of(dim, bits)
+    queries, rows = vectors(max(QUERIES), dim), random_codes(n, codec)
+    for query_bits in BITS:
+        right = expected(codec, queries, rows, query_bits)
+        for q in QUERIES:
+            scores = codec.score(queries[:q], rows, query_bits=query_bits)
+            assert scores.shape == (q, n)
+            assert scores.dtype == np.float32
+            np.testing.assert_array_equal(scores, right[:q])
+
+
+@pytest.mark.parametrize("query_bits", BITS)
+@pytest.mark.parametrize(("dim", "bits"), FORMATS)
+def test_buffers_that_end_at_the_allocation(isa, dim, bits, query_bits):
+    codec = codec_of(dim, bits)
+    queries, rows = vectors(9, dim), random_codes(17, codec)
+    right = expected(codec, queries, rows, query_bits)
+    for at_end in (True, False):
+        there = guarded(rows, at_end=at_end)
+        for q in (1, 9):
+            scores = Canaries((q, 17), np.float32)
+            codec.score(guarded(queries[:q], at_end=at_end), there, query_bits=query_bits, out=scores.array)
+            scores.check()
+            np.testing.assert_array_equal(scores.array, right[:q])
+
+
+@pytest.mark.parametrize("codec", [frazil.ARCTIC_INT4, frazil.ARCTIC_INT8], ids=str)
+def test_any_alignment_and_strides(isa, codec):
+    queries, rows = vectors(9, 256), random_codes(40, codec)
+    wide = np.concatenate([rows, rows[::-1]], axis=1)
+    for query_bits in BITS:
+        right = expected(codec, queries, rows, query_bits)
+        for q in (1, 9):
+            for offset in (1, 2, 3, 4, 8, 15, 16, 31, 32, 33, 63):
+                scores = codec.score(queries[:q], misaligned(rows, offset), query_bits=query_bits)
+                np.testing.assert_array_equal(scores, right[:q])
+            views = {
+                "every third": (rows[::3], right[:q, ::3]),
+                "backwards": (rows[::-1], right[:q, ::-1]),
+                "of a wider array": (wide[:, : codec.row_bytes], right[:q]),
+                "again and again": (np.broadcast_to(rows[5], (33, codec.row_bytes)), right[:q, [5] * 33]),
+                "Fortran order": (np.asfortranarray(rows), right[:q]),
+            }
+            for view, (some, wanted) in views.items():
+                np.testing.assert_array_equal(codec.score(queries[:q], some, query_bits=query_bits), wanted, view)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float16, np.float64])
+@pytest.mark.parametrize("query_bits", BITS)
+def test_queries_of_any_type_and_size(isa, dtype, query_bits):
+    rows = random_codes(20, frazil.ARCTIC_INT4)
+    for size in [1.0] if dtype == np.float16 else [1e-30, 1.0, 1e30]:
+        queries = (vectors(9, 300) * size).astype(dtype)
+        queries[4] = 0
+        right = expected(frazil.ARCTIC_INT4, queries, rows, query_bits)
+        np.testing.assert_array_equal(frazil.ARCTIC_INT4.score(queries, rows, query_bits=query_bits), right)
+        np.testing.assert_array_equal(
+            frazil.ARCTIC_INT4.score(queries[:, ::-1], rows),
+            expected(frazil.ARCTIC_INT4, np.ascontiguousarray(queries[:, ::-1]), rows, 8),
+        )
+
+
+def test_zero_queries_score_zero(isa):
+    rows = random_codes(20, frazil.ARCTIC_INT4)
+    zero = np.zeros((1, 256), np.float32)
+    assert (frazil.ARCTIC_INT4.score(zero, rows, query_bits=8) == 0).all()
+    assert (frazil.ARCTIC_INT4.score(zero, rows, query_bits=32) == 0).all()
+
+
+@pytest.mark.parametrize("bits", [4, 8])
+def test_the_largest_sums(isa, bits):
+    """All codes and all query entries at their extremes: the most that 16- and 32-bit lanes must hold."""
+    for dim in (32, 256, 1024, 4096):
+        codec = frazil.Codec(dim, bits, 0.5)
+        queries = np.stack([np.ones(dim), -np.ones(dim), np.tile([1, -1], dim // 2)] * 3).astype(np.float32)
+        rows = np.stack([np.full(codec.row_bytes, value, np.uint8) for value in (0, 0xFF, 0xF0, 0x0F, 0x80)])
+        for query_bits in BITS:
+            for q in (1, 9):
+                scores = codec.score(queries[:q], rows, query_bits=query_bits)
+                np.testing.assert_array_equal(scores, expected(codec, queries[:q], rows, query_bits))
+
+
+@pytest.mark.parametrize(("dim", "bits"), FEW_FORMATS)
+def test_scores_are_the_exact_integer_formula(dim, bits):
+    codec = codec_of(dim, bits)
+    queries, documents = vectors(20, dim), vectors(200, dim, seed=1)
+    rows = codec.pack(documents)
+    for query_bits in (4, 8):
+        q, s = reference.quantize_queries(queries, dim, codec.limit, query_bits)
+        exact = reference.integer_score(q, s, rows, bits, codec.limit)
+        scores = codec.score(queries, rows, query_bits=query_bits)
+        np.testing.assert_allclose(scores, exact, atol=2e-6, rtol=0)
+    exact = reference.score(queries, rows, dim, bits, codec.limit)
+    np.testing.assert_allclose(codec.score(queries, rows, query_bits=32), exact, atol=2e-6, rtol=0)
+
+
+def test_scores_of_real_embeddings_are_the_exact_integer_formula(collections):
+    for codec in (frazil.ARCTIC_INT4, frazil.ARCTIC_INT8):
+        for _, documents, queries in collections:
+            rows, some = codec.pack(documents[:5000]), queries[:100]
+            for query_bits in (4, 8):
+                q, s = reference.quantize_queries(some, 256, codec.limit, query_bits)
+                exact = reference.integer_score(q, s, rows, codec.bits, codec.limit)
+                scores = codec.score(some, rows, query_bits=query_bits)
+                np.testing.assert_allclose(scores, exact, atol=2e-6, rtol=0)
+
+
+def test_quality_on_real_embeddings(collections):
+    """8-bit queries order documents as float queries do, nearly always."""
+    for _, documents, queries in collections:
+        rows = frazil.ARCTIC_INT4.pack(documents)
+        eight = frazil.ARCTIC_INT4.search(queries[:200], rows, 10).rows
+        floats = frazil.ARCTIC_INT4.search(queries[:200], rows, 10, query_bits=32).rows
+        shared = np.mean([len(np.intersect1d(a, b)) / 10 for a, b in zip(eight, floats, strict=True)])
+        assert shared > 0.98
