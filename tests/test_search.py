@@ -70,6 +70,20 @@ def test_orders_that_are_hard_on_the_bound(isa, query_bits, order):
             check(codec, queries[:q], rows, k, query_bits)
 
 
+@pytest.mark.parametrize("repeats", [1, 40, 300])
+def test_scores_that_rise_by_the_least_possible(isa, repeats):
+    """Whoever is just better than the bound must get in, whoever equals it must not."""
+    codec = frazil.Codec(2, 8, 0.9)
+    second = np.repeat(np.arange(256), repeats)
+    rows = np.stack([np.zeros_like(second), second], axis=1).astype(np.uint8)
+    queries = np.array([[127, 1]] * 9, np.float32)  # quantized as they are: a code more is a dot of one more
+    assert (reference.quantize_queries(queries, 2, codec.limit, 8)[0] == queries).all()
+    for q in (1, 9):
+        for k in (1, 2, 10):
+            check(codec, queries[:q], rows, k)
+            check(codec, -queries[:q], rows[::-1], k)
+
+
 def test_zero_queries_answer_the_first_rows(isa):
     rows = random_codes(3_000, frazil.ARCTIC_INT4)
     queries = np.zeros((9, 256), np.float32)
