@@ -70,11 +70,11 @@ def test_orders_that_are_hard_on_the_bound(isa, query_bits, order):
             check(codec, queries[:q], rows, k, query_bits)
 
 
-@pytest.mark.parametrize("repeats", [1, 40, 300])
+@pytest.mark.parametrize("repeats", [1, 40, 1500])  # 1500: more than a block, so that each score becomes the bound
 def test_scores_that_rise_by_the_least_possible(isa, repeats):
     """Whoever is just better than the bound must get in, whoever equals it must not."""
     codec = frazil.Codec(2, 8, 0.9)
-    second = np.repeat(np.arange(256), repeats)
+    second = np.repeat(np.arange(256 if repeats < 100 else 20), repeats)
     rows = np.stack([np.zeros_like(second), second], axis=1).astype(np.uint8)
     queries = np.array([[127, 1]] * 9, np.float32)  # quantized as they are: a code more is a dot of one more
     assert (reference.quantize_queries(queries, 2, codec.limit, 8)[0] == queries).all()
