@@ -1,0 +1,19 @@
+"""What the README shows is run, in order, in one interpreter."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+README = Path(__file__).parents[1] / "README.md"
+
+
+def test_code_runs(tmp_path):
+    blocks = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), flags=re.DOTALL)
+    assert len(blocks) == 3
+    program = "\n".join(block for block in blocks if "frazil.Encoder" not in block)  # that one needs arctic's weights
+    program = program.replace('frazil.use_kernels("avx2")', "frazil.use_kernels(frazil.kernels()[-1])")
+    program += "\nassert hits.rows.shape == (3, 10) and scores.shape == (3, 100_000) and approximate.shape == (5, 256)"
+    command = [sys.executable, "-W", "error", "-c", program]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
