@@ -4,9 +4,12 @@
 #include <pybind11/stl.h>
 
 #include <algorithm>
+#include <chrono>
 #include <cstdint>
+#include <cstring>
 #include <optional>
 #include <string>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -24,13 +27,27 @@ using namespace py::literals;
 namespace frazil {
 namespace {
 
-std::string shape_of(const py::array& array) { return py::str(array.attr("shape")); }
+// Lets go of the GIL while it lives. As Python 3.14 does itself, a thread that wants it back when the interpreter has
+// ended stays here for good: earlier versions end such a thread by an exception, which a destructor may not let
+// through.
+class Unlocked {
+ public:
+  Unlocked() : state_(PyEval_SaveThread()) {}
+  ~Unlocked() {
+    try {
+      PyEval_RestoreThread(state_);
+    } catch (...) {
+      for (;;) std::this_thread::sleep_for(std::chrono::hours(1));
+    }
+  }
+  Unlocked(const Unlocked&) = delete;
+  Unlocked& operator=(const Unlocked&) = delete;
 
-// One or two axes; a single vector counts as one row.
-struct Floats {
-  FloatMatrix matrix;
-  bool single;
+ private:
+  PyThreadState* const state_;
 };
+
+std::string shape_of(const py::array& array) { return py::str(array.attr("shape")); }
 
 FloatType float_type(const py::array& array, bool bfloat16) {
   if (bfloat16) return FloatType::kBfloat16;
@@ -44,30 +61,36 @@ FloatType float_type(const py::array& array, bool bfloat16) {
   }
 }
 
-Floats borrow_floats(const py::array& array, bool bfloat16, const char* name) {
+// The distance from row to row; where there are not two rows, NumPy's number means nothing.
+std::ptrdiff_t row_stride(const py::array& array) {
+  return array.ndim() == 2 && array.shape(0) > 1 ? array.strides(0) : 0;
+}
+
+// One or two axes; a single vector counts as one row.
+FloatMatrix borrow_floats(const py::array& array, bool bfloat16, const char* name) {
   const auto axes = array.ndim();
   if (axes != 1 && axes != 2) fail(std::string(name) + ": expected shape (n, d) or (d,), got " + shape_of(array));
-  const auto* const data = static_cast<const std::byte*>(array.data());
-  const auto last = axes - 1;
-  return {{data, float_type(array, bfloat16), axes == 2 ? static_cast<std::size_t>(array.shape(0)) : 1,
-           static_cast<std::size_t>(array.shape(last)), axes == 2 ? array.strides(0) : 0, array.strides(last)},
+  return {static_cast<const std::byte*>(array.data()),
+          float_type(array, bfloat16),
+          axes == 2 ? static_cast<std::size_t>(array.shape(0)) : 1,
+          static_cast<std::size_t>(array.shape(axes - 1)),
+          row_stride(array),
+          array.strides(axes - 1),
           axes == 1};
 }
 
-// Two axes, or one where a single row will do (`single` is set then). Bytes of a row that are not adjacent are copied,
-// and `array` holds the copy.
-CodeMatrix borrow_codes(py::array_t<std::uint8_t>& array, bool* single) {
+// Two axes, or one where a single row will do. Bytes of a row that are not adjacent are copied; `array` holds the copy.
+CodeMatrix borrow_codes(py::array_t<std::uint8_t>& array, bool may_be_single) {
   const auto axes = array.ndim();
-  if (axes != 2 && !(axes == 1 && single != nullptr)) {
-    fail(std::string("codes: expected shape (n, row_bytes)") + (single ? " or (row_bytes,)" : "") + ", got " +
+  if (axes != 2 && !(axes == 1 && may_be_single)) {
+    fail(std::string("codes: expected shape (n, row_bytes)") + (may_be_single ? " or (row_bytes,)" : "") + ", got " +
          shape_of(array));
   }
   if (array.strides(axes - 1) != 1 && array.shape(axes - 1) > 1) {
     array = py::array_t<std::uint8_t, py::array::c_style | py::array::forcecast>(array);
   }
-  if (single != nullptr) *single = axes == 1;
   return {array.data(), axes == 2 ? static_cast<std::size_t>(array.shape(0)) : 1,
-          static_cast<std::size_t>(array.shape(axes - 1)), axes == 2 ? array.strides(0) : 0};
+          static_cast<std::size_t>(array.shape(axes - 1)), row_stride(array), axes == 1};
 }
 
 // The bytes that an array may touch: [first, second).
@@ -88,7 +111,8 @@ py::array_t<T> output(const py::object& out, const std::vector<py::ssize_t>& sha
                       std::initializer_list<const py::array*> inputs) {
   if (out.is_none()) return py::array_t<T>(shape);
   const std::string wanted = "out: expected a " + std::string(type) + " array of shape " +
-                             std::string(py::str(py::tuple(py::cast(shape)))) + ", C-contiguous and writeable, got ";
+                             std::string(py::str(py::tuple(py::cast(shape)))) +
+                             ", C-contiguous, aligned and writeable, got ";
   if (!py::isinstance<py::array>(out)) throw py::type_error(wanted + std::string(py::str(py::type::of(out))));
   auto array = py::reinterpret_borrow<py::array>(out);
   if (!array.dtype().equal(py::dtype::of<T>()))
@@ -98,6 +122,7 @@ py::array_t<T> output(const py::object& out, const std::vector<py::ssize_t>& sha
     fail(wanted + "shape " + shape_of(array));
   }
   if (!(array.flags() & py::array::c_style)) fail(wanted + "an array that is not C-contiguous");
+  if (!(array.flags() & py::detail::npy_api::NPY_ARRAY_ALIGNED_)) fail(wanted + "an array that is not aligned");
   if (!array.writeable()) fail(wanted + "a read-only array");
   const auto [first, last] = extent(array);
   for (const py::array* input : inputs) {
@@ -113,100 +138,118 @@ std::vector<py::ssize_t> shape2(bool single, std::size_t rows, std::size_t colum
 }
 
 // How many threads may work: what was asked for, or as many as there are CPUs for this process.
-unsigned allowed_threads(std::optional<long> threads) {
-  if (!threads) return parallel::default_threads();
-  if (*threads < 1) fail("threads: expected at least 1, got " + std::to_string(*threads));
-  return static_cast<unsigned>(*threads);
-}
+unsigned allowed_threads(std::optional<unsigned> threads) { return threads ? *threads : parallel::default_threads(); }
 
 py::array py_pack(const py::array& x, bool bfloat16, long dim, long bits, double limit, const py::object& out,
-                  std::optional<long> threads) {
+                  std::optional<unsigned> threads) {
   const Format format = checked_format(dim, bits, limit);
-  const unsigned workers = allowed_threads(threads);
-  const Floats in = borrow_floats(x, bfloat16, "x");
-  check_columns("x", in.matrix, format);
-  auto codes = output<std::uint8_t>(out, shape2(in.single, in.matrix.rows, format.row_bytes()), "uint8", {&x});
+  const FloatMatrix in = borrow_floats(x, bfloat16, "x");
+  check_columns("x", in, format);
+  auto codes = output<std::uint8_t>(out, shape2(in.single, in.rows, format.row_bytes()), "uint8", {&x});
   std::uint8_t* const to = codes.mutable_data();
   {
-    py::gil_scoped_release unlocked;
-    pack(format, in.matrix, "x", workers, to);
+    const Unlocked unlocked;
+    pack(format, in, "x", allowed_threads(threads), to);
   }
   return codes;
 }
 
 py::array py_unpack(py::array_t<std::uint8_t> codes, long dim, long bits, double limit, const py::object& out,
-                    std::optional<long> threads) {
+                    std::optional<unsigned> threads) {
   const Format format = checked_format(dim, bits, limit);
-  const unsigned workers = allowed_threads(threads);
-  bool single = false;
-  const CodeMatrix in = borrow_codes(codes, &single);
+  const CodeMatrix in = borrow_codes(codes, true);
   check_codes(in, format);
-  auto values = output<float>(out, shape2(single, in.rows, format.dim), "float32", {&codes});
+  auto values = output<float>(out, shape2(in.single, in.rows, format.dim), "float32", {&codes});
   float* const to = values.mutable_data();
   {
-    py::gil_scoped_release unlocked;
-    unpack(format, in, workers, to);
+    const Unlocked unlocked;
+    unpack(format, in, allowed_threads(threads), to);
   }
   return values;
 }
 
+// What score and search are given, checked before anything is allocated.
+struct Scoring {
+  Format format;
+  FloatMatrix queries;
+  CodeMatrix codes;
+  int query_bits;
+};
+
+Scoring checked_scoring(const py::array& queries, bool bfloat16, py::array_t<std::uint8_t>& codes, long dim, long bits,
+                        double limit, long query_bits) {
+  const Scoring all{checked_format(dim, bits, limit), borrow_floats(queries, bfloat16, "queries"),
+                    borrow_codes(codes, false), checked_query_bits(query_bits)};
+  check_columns("queries", all.queries, all.format);
+  check_codes(all.codes, all.format);
+  return all;
+}
+
 py::array py_score(const py::array& queries, bool bfloat16, py::array_t<std::uint8_t> codes, long dim, long bits,
-                   double limit, long query_bits, const py::object& out, std::optional<long> threads) {
-  const Format format = checked_format(dim, bits, limit);
-  const unsigned workers = allowed_threads(threads);
-  const Floats in = borrow_floats(queries, bfloat16, "queries");
-  const CodeMatrix rows = borrow_codes(codes, nullptr);
-  auto scores = output<float>(out, shape2(in.single, in.matrix.rows, rows.rows), "float32", {&queries, &codes});
+                   double limit, long query_bits, const py::object& out, std::optional<unsigned> threads) {
+  const Scoring in = checked_scoring(queries, bfloat16, codes, dim, bits, limit, query_bits);
+  const auto shape = shape2(in.queries.single, in.queries.rows, in.codes.rows);
+  auto scores = output<float>(out, shape, "float32", {&queries, &codes});
   float* const to = scores.mutable_data();
   {
-    py::gil_scoped_release unlocked;
-    score(format, in.matrix, rows, query_bits, workers, to);
+    const Unlocked unlocked;
+    score(in.format, in.queries, in.codes, in.query_bits, allowed_threads(threads), to);
   }
   return scores;
 }
 
-AllowedRows allowed_rows(const py::object& mask, const py::object& list, std::size_t n) {
-  if (!mask.is_none()) {
-    const auto array = py::cast<py::array>(mask);
-    if (array.ndim() != 1 || static_cast<std::size_t>(array.shape(0)) != n) {
-      fail("allow: expected a mask of shape (" + std::to_string(n) + ",), got " + shape_of(array));
+// The mask's or the list's array, checked; neither where both are None. The rows are made of it without the GIL.
+AllowedRows allowed_rows(const std::optional<py::array>& mask, const std::optional<py::array_t<std::int64_t>>& list,
+                         std::size_t n) {
+  if (mask) {
+    if (mask->ndim() != 1 || static_cast<std::size_t>(mask->shape(0)) != n) {
+      fail("allow: expected a mask of shape (" + std::to_string(n) + ",), got " + shape_of(*mask));
     }
-    return AllowedRows::mask(static_cast<const std::uint8_t*>(array.data()), array.strides(0), n);
+    const auto* const data = static_cast<const std::uint8_t*>(mask->data());
+    const auto stride = mask->strides(0);
+    const Unlocked unlocked;
+    return AllowedRows::mask(data, stride, n);
   }
-  if (!list.is_none()) {
-    const auto array = py::cast<py::array_t<std::int64_t>>(list);
-    if (array.ndim() != 1) fail("allow: expected row numbers of shape (m,), got " + shape_of(array));
-    std::vector<std::int64_t> rows(static_cast<std::size_t>(array.shape(0)));
-    for (py::ssize_t i = 0; i < array.shape(0); ++i) rows[static_cast<std::size_t>(i)] = array.at(i);
+  if (list) {
+    if (list->ndim() != 1) fail("allow: expected row numbers of shape (m,), got " + shape_of(*list));
+    const auto* const data = reinterpret_cast<const std::byte*>(list->data());
+    const auto count = static_cast<std::size_t>(list->shape(0));
+    const auto stride = list->strides(0);
+    const Unlocked unlocked;
+    std::vector<std::int64_t> rows(count);
+    for (std::size_t i = 0; i < count; ++i) {
+      std::memcpy(&rows[i], data + static_cast<std::ptrdiff_t>(i) * stride, sizeof rows[i]);
+    }
     return AllowedRows::list(std::move(rows), n);
   }
   return AllowedRows::all(n);
 }
 
 std::pair<py::array, py::array> py_search(const py::array& queries, bool bfloat16, py::array_t<std::uint8_t> codes,
-                                          long dim, long bits, double limit, long long k, long query_bits,
-                                          const py::object& mask, const py::object& list, std::optional<long> threads) {
-  const Format format = checked_format(dim, bits, limit);
-  const unsigned workers = allowed_threads(threads);
-  const Floats in = borrow_floats(queries, bfloat16, "queries");
-  const CodeMatrix rows = borrow_codes(codes, nullptr);
-  const AllowedRows allowed = allowed_rows(mask, list, rows.rows);
-  const std::size_t columns = search_columns(k, allowed);
-  py::array_t<float> scores(shape2(in.single, in.matrix.rows, columns));
-  py::array_t<std::int64_t> numbers(shape2(in.single, in.matrix.rows, columns));
+                                          long dim, long bits, double limit, std::size_t k, long query_bits,
+                                          const std::optional<py::array>& allow_mask,
+                                          const std::optional<py::array_t<std::int64_t>>& allow_rows,
+                                          std::optional<unsigned> threads) {
+  const Scoring in = checked_scoring(queries, bfloat16, codes, dim, bits, limit, query_bits);
+  const AllowedRows allowed = allowed_rows(allow_mask, allow_rows, in.codes.rows);
+  const std::size_t columns = std::min(k, allowed.count());
+  const auto shape = shape2(in.queries.single, in.queries.rows, columns);
+  py::array_t<float> scores(shape);
+  py::array_t<std::int64_t> rows(shape);
   float* const scores_to = scores.mutable_data();
-  std::int64_t* const numbers_to = numbers.mutable_data();
+  std::int64_t* const rows_to = rows.mutable_data();
   {
-    py::gil_scoped_release unlocked;
-    search(format, in.matrix, rows, columns, query_bits, allowed, workers, scores_to, numbers_to);
+    const Unlocked unlocked;
+    search(in.format, in.queries, in.codes, columns, in.query_bits, allowed, allowed_threads(threads), scores_to,
+           rows_to);
   }
-  return {std::move(scores), std::move(numbers)};
+  return {std::move(scores), std::move(rows)};
 }
 
 std::uint64_t py_read_bytes(const py::array_t<std::uint8_t, py::array::c_style>& bytes) {
   const std::uint8_t* const data = bytes.data();
   const auto n = static_cast<std::size_t>(bytes.size());
-  py::gil_scoped_release unlocked;
+  const Unlocked unlocked;
   return read_bytes(data, n);
 }
 
@@ -224,7 +267,7 @@ PYBIND11_MODULE(_native, module, py::mod_gil_not_used()) {
   using namespace frazil;
   module.attr("__version__") = FRAZIL_VERSION;
 
-  // Arrays come as NumPy arrays of the right type already: frazil/_arrays.py sees to that.
+  // Arrays are of the right type, and counts at least 1: frazil/_arrays.py sees to that.
   module.def(
       "check_codec", [](long dim, long bits, double limit) { checked_format(dim, bits, limit); }, "dim"_a, "bits"_a,
       "limit"_a);

@@ -46,22 +46,11 @@ class Registry {
     for (std::size_t i = size_; i-- > 0;) {
       Entry& entry = entries_[i];
       entry.table = *owns_[i];
-      std::size_t slot = 0;
-      for_each_slot(entry.table, [&](const char* slot_name, auto& own) {
-        std::string origin = entry.table.name;
-        if (own == nullptr) {
-          // The slower set's table is complete already: take its slot, and remember whose it is.
-          std::size_t other = 0;
-          for_each_slot(entries_[i + 1].table, [&](const char*, auto& slower) {
-            if constexpr (std::is_same_v<decltype(slower), decltype(own)>) {
-              if (other == slot) own = slower;
-            }
-            ++other;
-          });
-          origin = entries_[i + 1].slots[slot].second;
-        }
-        entry.slots.emplace_back(slot_name, origin);
-        ++slot;
+      const Entry& slower = entries_[i + 1 < size_ ? i + 1 : i];  // complete already; the slowest set has every slot
+      for_each_slot(entry.table, slower.table, [&](const char* slot, auto& own, const auto& inherited) {
+        const std::string origin = own != nullptr ? entry.table.name : slower.slots[entry.slots.size()].second;
+        if (own == nullptr) own = inherited;
+        entry.slots.emplace_back(slot, origin);
       });
     }
   }

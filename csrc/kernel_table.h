@@ -68,23 +68,23 @@ struct Kernels {
   const TileKernels* tiles;
 };
 
-// Calls fn(name, slot) for each slot, in one order for every table.
-template <class Table, class Fn>
-void for_each_slot(Table& table, Fn&& fn) {
-  fn("pack_single_int4", table.pack_single[kInt4]);
-  fn("pack_single_int8", table.pack_single[kInt8]);
-  fn("pack_double_int4", table.pack_double[kInt4]);
-  fn("pack_double_int8", table.pack_double[kInt8]);
-  fn("widen_half", table.widen_half);
-  fn("widen_bfloat16", table.widen_bfloat16);
-  fn("unpack_int4", table.unpack[kInt4]);
-  fn("unpack_int8", table.unpack[kInt8]);
-  fn("dot_rows_int4", table.dot_rows[kInt4]);
-  fn("dot_rows_int8", table.dot_rows[kInt8]);
-  fn("float_rows_int4", table.float_rows[kInt4]);
-  fn("float_rows_int8", table.float_rows[kInt8]);
-  fn("select", table.select);
-  fn("tiles", table.tiles);
+// Calls fn(name, slot of a, slot of b) for each slot.
+template <class Fn>
+void for_each_slot(Kernels& a, const Kernels& b, Fn&& fn) {
+  fn("pack_single_int4", a.pack_single[kInt4], b.pack_single[kInt4]);
+  fn("pack_single_int8", a.pack_single[kInt8], b.pack_single[kInt8]);
+  fn("pack_double_int4", a.pack_double[kInt4], b.pack_double[kInt4]);
+  fn("pack_double_int8", a.pack_double[kInt8], b.pack_double[kInt8]);
+  fn("widen_half", a.widen_half, b.widen_half);
+  fn("widen_bfloat16", a.widen_bfloat16, b.widen_bfloat16);
+  fn("unpack_int4", a.unpack[kInt4], b.unpack[kInt4]);
+  fn("unpack_int8", a.unpack[kInt8], b.unpack[kInt8]);
+  fn("dot_rows_int4", a.dot_rows[kInt4], b.dot_rows[kInt4]);
+  fn("dot_rows_int8", a.dot_rows[kInt8], b.dot_rows[kInt8]);
+  fn("float_rows_int4", a.float_rows[kInt4], b.float_rows[kInt4]);
+  fn("float_rows_int8", a.float_rows[kInt8], b.float_rows[kInt8]);
+  fn("select", a.select, b.select);
+  fn("tiles", a.tiles, b.tiles);
 }
 
 }  // namespace frazil

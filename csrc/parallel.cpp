@@ -1,7 +1,6 @@
 #include "parallel.h"
 
 #include <algorithm>
-#include <cfenv>
 #include <condition_variable>
 #include <cstdlib>
 #include <deque>
@@ -18,38 +17,36 @@
 #endif
 #if !defined(_WIN32)
 #include <pthread.h>
+#include <signal.h>
 #endif
-#if defined(__x86_64__) || defined(_M_X64)
-#include <xmmintrin.h>
-#endif
+
+#include "float_environment.h"
 
 namespace frazil::parallel {
 namespace {
 
 constexpr unsigned kMaxThreads = 1024;
 
-// Another library may have set this thread to flush subnormals or to round otherwise; codes must not depend on it.
-class DefaultFloatEnvironment {
+// A thread started meanwhile takes no signals: they are for the threads of the program that we are guests in.
+class SignalsBlocked {
  public:
-#if defined(__x86_64__) || defined(_M_X64)
-  DefaultFloatEnvironment() : before_(_mm_getcsr()) { _mm_setcsr(0x1f80); }
-  ~DefaultFloatEnvironment() { _mm_setcsr(before_); }
-
- private:
-  unsigned before_;
+#if defined(_WIN32)
+  SignalsBlocked() {}  // no signals either
 #else
-  DefaultFloatEnvironment() {
-    std::fegetenv(&before_);
-    std::fesetenv(FE_DFL_ENV);
+  SignalsBlocked() {
+    sigset_t all;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before_);
   }
-  ~DefaultFloatEnvironment() { std::fesetenv(&before_); }
+  ~SignalsBlocked() { pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
 
  private:
-  std::fenv_t before_;
-#endif
+  sigset_t before_;
+
  public:
-  DefaultFloatEnvironment(const DefaultFloatEnvironment&) = delete;
-  DefaultFloatEnvironment& operator=(const DefaultFloatEnvironment&) = delete;
+#endif
+  SignalsBlocked(const SignalsBlocked&) = delete;
+  SignalsBlocked& operator=(const SignalsBlocked&) = delete;
 };
 
 struct Job {
@@ -89,6 +86,7 @@ class Pool {
 
   void grow(unsigned wanted) {
     while (threads_ < std::min(wanted, kMaxThreads)) {
+      const SignalsBlocked blocked;
       try {
         std::thread([this] { work(); }).detach();
       } catch (const std::system_error&) {
@@ -207,18 +205,32 @@ unsigned default_threads() {
 }
 
 void run(unsigned slots, const std::function<void(unsigned)>& fn) {
-  if (slots <= 1) {
-    DefaultFloatEnvironment environment;
-    fn(0);
-    return;
-  }
+  if (slots <= 1) return fn(0);
   Job job{fn, std::min(slots, kMaxThreads + 1), 1, 0, nullptr};
   pool().run(job);
   if (job.error) std::rethrow_exception(job.error);
 }
 
+std::size_t first_stop(std::size_t total, std::size_t size, unsigned slots,
+                       const std::function<std::size_t(std::size_t, std::size_t)>& fn) {
+  Chunks chunks(total, size);
+  std::atomic<std::size_t> first{total};
+  run(slots, [&](unsigned) {
+    std::size_t begin = 0, end = 0;
+    // Pieces come in order, so that every piece before the first stop is looked at.
+    while (chunks.next(begin, end) && begin < first.load(std::memory_order_relaxed)) {
+      const std::size_t stop = fn(begin, end);
+      if (stop == end) continue;
+      std::size_t known = first.load(std::memory_order_relaxed);
+      while (stop < known && !first.compare_exchange_weak(known, stop, std::memory_order_relaxed)) {
+      }
+    }
+  });
+  return first;
+}
+
 unsigned worth(unsigned threads, std::size_t work, std::size_t least) {
-  return static_cast<unsigned>(std::clamp<std::size_t>(work / least, 1, threads));
+  return static_cast<unsigned>(std::clamp<std::size_t>(work / least, 1, std::max(threads, 1u)));
 }
 
 }  // namespace frazil::parallel

@@ -12,8 +12,8 @@ unsigned default_threads();
 
 // Runs fn(0) on the calling thread and fn(1) … fn(slots - 1) on pool threads where those are free; returns when all
 // that began have ended. Slots share work through a counter (see Chunks): some may never be called, so any one of them
-// must be able to do all of it. The first exception is thrown again here. In fn the floating-point environment is the
-// default one.
+// must be able to do all of it. The first exception is thrown again here. Pool threads run in the
+// default floating-point environment.
 void run(unsigned slots, const std::function<void(unsigned)>& fn);
 
 // Hands out [0, total) in pieces, ascending, to whoever asks.
@@ -33,12 +33,10 @@ class Chunks {
   std::atomic<std::size_t> next_{0};
 };
 
-// Lowers `least` to `value` if that is less.
-inline void lower(std::atomic<std::size_t>& least, std::size_t value) {
-  std::size_t known = least.load(std::memory_order_relaxed);
-  while (value < known && !least.compare_exchange_weak(known, value, std::memory_order_relaxed)) {
-  }
-}
+// Has up to `slots` threads call fn(begin, end) for [0, total) in pieces of `size`; fn returns where it had to stop, or
+// end. Returns the first stop of all, or total: what comes after the first stop need not have been looked at.
+std::size_t first_stop(std::size_t total, std::size_t size, unsigned slots,
+                       const std::function<std::size_t(std::size_t, std::size_t)>& fn);
 
 // How many threads are worth waking for `work` units if each should have at least `least` of them.
 unsigned worth(unsigned threads, std::size_t work, std::size_t least);

@@ -16,6 +16,11 @@ static constexpr std::size_t kPrefetchBytes = 4096;
 // not kept.
 static constexpr std::ptrdiff_t kPrefetchRows = 16;
 
+// How far from a row of codes the one to ask for lies, in the direction in which the rows are walked.
+[[maybe_unused]] static inline std::ptrdiff_t prefetch_distance(std::size_t row_bytes, std::ptrdiff_t stride) {
+  return static_cast<std::ptrdiff_t>((kPrefetchBytes + row_bytes - 1) / row_bytes) * stride;
+}
+
 // The lines of `bytes` bytes at `at`. (Static: see format.h.)
 [[maybe_unused]] static inline void prefetch(const void* at, std::size_t bytes) {
   const char* const first = static_cast<const char*>(at);

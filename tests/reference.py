@@ -171,4 +171,4 @@ def score_ordered(queries, rows, dim, bits, limit, query_bits):
             p[:, :, at : at + products.shape[2]] += products
     for half in (16, 8, 4, 2, 1):
         p = p[:, :, :half] + p[:, :, half : 2 * half]
-    return p[:, :, 0] * np.float32(half_step)
+    return p[:, :, 0] * np.float32(half_step) + np.float32(0)  # a zero is +0

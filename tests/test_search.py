@@ -93,6 +93,19 @@ def test_zero_queries_answer_the_first_rows(isa):
         check(frazil.ARCTIC_INT4, queries[:1], rows, 7, query_bits)
 
 
+def test_zero_scores_are_equal_whatever_their_sign(isa):
+    codec = frazil.Codec(32, 8)
+    query = np.zeros((1, 32), np.float32)
+    query[0, [0, 16]], query[0, 1] = 1, 2e-45
+    codes = np.zeros((2, 32), np.uint8)
+    codes[:, 0], codes[1, 1] = 255, 255
+    scores = codec.score(query, codes, query_bits=32)
+    assert not scores.any()
+    assert not np.signbit(scores).any()
+    for k in (1, 2):
+        check(codec, query, codes, k, query_bits=32)
+
+
 def test_scores_that_round_to_the_same_float(isa):
     """Integer sums beyond 2^24 are not all floats: different sums, equal scores, ordered by row."""
     codec = frazil.Codec(4096, 8, 0.05)

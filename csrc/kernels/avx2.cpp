@@ -1,10 +1,8 @@
 // AVX2 with FMA and F16C (Haswell, Zen and later). The integer work is vpmaddubsw: pairs of u8 x s8 products summed
 // into 16-bit lanes, with saturation. Codes are therefore multiplied as nibbles: 16 products of at most 15 * 127 fit
-// into 16 bits, 255 * 127
-// * 2 would not. A byte is 16 * its high nibble + its low one.
+// into 16 bits, two of 255 * 127 would not. A byte is 16 * its high nibble + its low one.
 #include <immintrin.h>
 
-#include <bit>
 #include <cstring>
 
 #include "../kernel_table.h"
@@ -220,12 +218,13 @@ template <Width W>
 void dot_rows(const std::uint8_t* rows, std::ptrdiff_t stride, std::size_t n, std::size_t row_bytes,
               const std::int8_t* query, std::int32_t* dots) {
   const std::int8_t* const second = query + (W == kInt4 ? plane_stride(row_bytes) : 0);
+  const std::ptrdiff_t ahead = prefetch_distance(row_bytes, stride);
   for (std::size_t r = 0; r < n; r += 8) {
     const std::size_t here = smaller(8, n - r);
     __m256i sums[8];
     for (std::size_t i = 0; i < 8; ++i) {
       const std::uint8_t* const row = rows + static_cast<std::ptrdiff_t>(r + smaller(i, here - 1)) * stride;
-      prefetch(row + kPrefetchBytes, row_bytes);
+      prefetch(row + ahead, row_bytes);
       sums[i] = dot_row<W>(row, row_bytes, query, second);
     }
     const __m256i totals = sum_each(sums);
@@ -273,7 +272,7 @@ void float_rows(const std::uint8_t* rows, std::ptrdiff_t stride, std::size_t n, 
     const __m256 h8 = _mm256_add_ps(_mm256_add_ps(p[0], p[2]), _mm256_add_ps(p[1], p[3]));
     const __m128 h4 = _mm_add_ps(_mm256_castps256_ps128(h8), _mm256_extractf128_ps(h8, 1));
     const __m128 h2 = _mm_add_ps(h4, _mm_movehl_ps(h4, h4));
-    scores[r] = _mm_cvtss_f32(_mm_add_ss(h2, _mm_movehdup_ps(h2))) * half_step;
+    scores[r] = _mm_cvtss_f32(_mm_add_ss(h2, _mm_movehdup_ps(h2))) * half_step + 0.0f;  // a zero is +0
   }
 }
 
@@ -284,7 +283,7 @@ std::size_t select(const std::int32_t* dots, std::size_t n, std::int32_t thresho
     const __m256i below = _mm256_cmpgt_epi32(least, load256(dots + i));
     auto hits = static_cast<unsigned>(~_mm256_movemask_ps(_mm256_castsi256_ps(below))) & 0xff;
     for (; hits != 0; hits &= hits - 1) {
-      picked[count++] = static_cast<std::uint32_t>(i) + static_cast<std::uint32_t>(std::countr_zero(hits));
+      picked[count++] = static_cast<std::uint32_t>(i) + lowest_bit(hits);
     }
   }
   for (; i < n; ++i) {

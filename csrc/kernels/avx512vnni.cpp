@@ -219,6 +219,7 @@ __m512i sum_each(__m512i (&v)[16]) {
 template <Width W, std::size_t Chunks>
 __m512i dot_16_rows(const std::uint8_t* rows, std::ptrdiff_t stride, const std::int8_t* plane0,
                     const std::int8_t* plane1) {
+  const std::ptrdiff_t ahead = prefetch_distance(Chunks * 64, stride);
   __m512i query[Chunks][2], sums[16];
   for (std::size_t c = 0; c < Chunks; ++c) {
     query[c][0] = _mm512_loadu_si512(plane0 + 64 * c);
@@ -226,7 +227,7 @@ __m512i dot_16_rows(const std::uint8_t* rows, std::ptrdiff_t stride, const std::
   }
 #pragma GCC unroll 16
   for (std::size_t i = 0; i < 16; ++i, rows += stride) {
-    prefetch(rows + kPrefetchBytes, Chunks * 64);
+    prefetch(rows + ahead, Chunks * 64);
     sums[i] = _mm512_setzero_si512();
     for (std::size_t c = 0; c < Chunks; ++c) {
       sums[i] = add_products<W>(sums[i], _mm512_loadu_si512(rows + 64 * c), query[c][0], query[c][1]);
@@ -300,7 +301,7 @@ void float_rows(const std::uint8_t* rows, std::ptrdiff_t stride, std::size_t n, 
     const __m256 h8 = _mm256_add_ps(_mm512_castps512_ps256(h16), _mm512_extractf32x8_ps(h16, 1));
     const __m128 h4 = _mm_add_ps(_mm256_castps256_ps128(h8), _mm256_extractf128_ps(h8, 1));
     const __m128 h2 = _mm_add_ps(h4, _mm_movehl_ps(h4, h4));
-    scores[r] = _mm_cvtss_f32(_mm_add_ss(h2, _mm_movehdup_ps(h2))) * half_step;
+    scores[r] = _mm_cvtss_f32(_mm_add_ss(h2, _mm_movehdup_ps(h2))) * half_step + 0.0f;  // a zero is +0
   }
 }
 

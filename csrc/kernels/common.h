@@ -5,6 +5,10 @@
 #include <cstdint>
 #include <cstring>
 
+#if defined(_MSC_VER)
+#include <intrin.h>
+#endif
+
 namespace frazil {
 
 [[maybe_unused]] static constexpr std::size_t smaller(std::size_t a, std::size_t b) { return a < b ? a : b; }
@@ -17,6 +21,17 @@ namespace frazil {
   std::int32_t four;
   std::memcpy(&four, query, sizeof four);
   return four;
+}
+
+// The number of zeros below the lowest bit that is set; there must be one.
+[[maybe_unused]] static std::uint32_t lowest_bit(std::uint32_t bits) {
+#if defined(_MSC_VER)
+  unsigned long position;
+  _BitScanForward(&position, bits);
+  return position;
+#else
+  return static_cast<std::uint32_t>(__builtin_ctz(bits));
+#endif
 }
 
 }  // namespace frazil

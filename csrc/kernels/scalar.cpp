@@ -6,6 +6,7 @@
 #include <cstring>
 
 #include "../kernel_table.h"
+#include "../squares.h"
 
 namespace frazil {
 namespace {
@@ -21,19 +22,6 @@ template <Width W>
 constexpr int kHalf = W == kInt4 ? 8 : 128;
 template <Width W>
 constexpr int kLevels = W == kInt4 ? 15 : 255;
-
-template <class T>
-double sum_of_squares(const std::byte* x, std::size_t dim) {
-  std::array<double, 32> p{};
-  for (std::size_t i = 0; i < dim; ++i) {
-    const double value = load<T>(x + i * sizeof(T));
-    p[i % 32] += value * value;
-  }
-  for (std::size_t h = 16; h > 0; h /= 2) {
-    for (std::size_t j = 0; j < h; ++j) p[j] += p[j + h];
-  }
-  return p[0];
-}
 
 // A unit value's distance from the middle of the range, in steps, less one half (docs/format.md §3).
 struct SingleSteps {
@@ -146,7 +134,7 @@ void float_rows(const std::uint8_t* rows, std::ptrdiff_t stride, std::size_t n, 
     for (std::size_t h = 16; h > 0; h /= 2) {
       for (std::size_t j = 0; j < h; ++j) p[j] += p[j + h];
     }
-    scores[r] = p[0] * half_step;
+    scores[r] = p[0] * half_step + 0.0f;  // a zero is +0
   }
 }
 

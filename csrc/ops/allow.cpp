@@ -22,10 +22,10 @@ AllowedRows AllowedRows::mask(const std::uint8_t* mask, std::ptrdiff_t stride, s
 AllowedRows AllowedRows::list(std::vector<std::int64_t> rows, std::size_t n) {
   for (const std::int64_t row : rows) {
     if (row < 0 || static_cast<std::uint64_t>(row) >= n) {
-      fail("allow: expected row numbers from 0 to " + std::to_string(n) + " - 1, got " + std::to_string(row));
+      fail("allow: expected row numbers from 0, below " + std::to_string(n) + ", got " + std::to_string(row));
     }
   }
-  std::sort(rows.begin(), rows.end());
+  if (!std::is_sorted(rows.begin(), rows.end())) std::sort(rows.begin(), rows.end());
   rows.erase(std::unique(rows.begin(), rows.end()), rows.end());
   AllowedRows allowed;
   allowed.kind_ = Kind::kList;

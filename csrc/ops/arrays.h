@@ -18,6 +18,7 @@ struct FloatMatrix {
   FloatType type;
   std::size_t rows, columns;
   std::ptrdiff_t row_stride, column_stride;
+  bool single;  // given as one vector, without an axis for rows
 
   const std::byte* row(std::size_t i) const { return data + static_cast<std::ptrdiff_t>(i) * row_stride; }
 };
@@ -27,6 +28,7 @@ struct CodeMatrix {
   const std::uint8_t* data;
   std::size_t rows, row_bytes;
   std::ptrdiff_t stride;
+  bool single;  // given as one row, without an axis for rows
 
   const std::uint8_t* row(std::size_t i) const { return data + static_cast<std::ptrdiff_t>(i) * stride; }
 };
@@ -36,6 +38,9 @@ struct CodeMatrix {
 
 // Throws unless the format's numbers are ones that docs/format.md allows.
 Format checked_format(long dim, long bits, double limit);
+
+// Throws unless query_bits is one of 4, 8, 32.
+int checked_query_bits(long query_bits);
 
 // Throws unless there are as many columns as the format keeps.
 void check_columns(const char* name, const FloatMatrix& x, const Format& format);

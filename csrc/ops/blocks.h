@@ -16,6 +16,9 @@ inline constexpr std::size_t kTileQueries = 8;
 // Queries scored at a time: their results stay in the first-level cache until they are used.
 inline constexpr std::size_t kQueriesAtOnce = 24;
 
+// Codes read, times queries, worth waking a thread for: fewer are done before it has woken.
+inline constexpr std::size_t kBytesPerThread = std::size_t{1} << 19;
+
 // Rows of a block: about 32 KB of codes, and a multiple of every instruction set's tile group.
 inline std::size_t block_rows(std::size_t row_bytes) {
   return std::clamp<std::size_t>(32768 / row_bytes / 64 * 64, 64, 1024);

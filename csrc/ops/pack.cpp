@@ -1,14 +1,15 @@
 #include "pack.h"
 
 #include <algorithm>
-#include <atomic>
 #include <cmath>
 #include <cstring>
 #include <limits>
 
 #include "../dispatch.h"
+#include "../float_environment.h"
 #include "../parallel.h"
 #include "../prefetch.h"
+#include "../squares.h"
 
 namespace frazil {
 namespace {
@@ -29,13 +30,8 @@ std::size_t size_of(FloatType type) {
   return 8;
 }
 
-double sum_of_squares(const std::vector<double>& values) {
-  double p[32] = {};
-  for (std::size_t i = 0; i < values.size(); ++i) p[i % 32] += values[i] * values[i];
-  for (std::size_t h = 16; h > 0; h /= 2) {
-    for (std::size_t j = 0; j < h; ++j) p[j] += p[j + h];
-  }
-  return p[0];
+double squares_of(const std::vector<double>& values) {
+  return sum_of_squares<double>(reinterpret_cast<const std::byte*>(values.data()), values.size());
 }
 
 // Scales values by a power of two so that the largest is in [1, 2), rounding them to the row's own type. Returns the
@@ -52,7 +48,7 @@ double rescale(std::vector<double>& values, bool to_single) {
     value = std::ldexp(value, -exponent);
     if (to_single) value = static_cast<double>(static_cast<float>(value));
   }
-  return sum_of_squares(values);
+  return squares_of(values);
 }
 
 // Packs a row that the kernel left out. Returns false if it is not finite.
@@ -114,7 +110,7 @@ std::vector<double>& RowReader::doubles(std::size_t row, double& squares) {
       doubles_[i] = static_cast<double>(value);
     }
   }
-  squares = sum_of_squares(doubles_);
+  squares = squares_of(doubles_);
   if (!(squares >= kMinSquares && squares <= kMaxSquares)) squares = rescale(doubles_, !is_double);
   return doubles_;
 }
@@ -145,21 +141,18 @@ std::size_t pack_rows(const Kernels& kernels, const Format& format, const FloatM
 }
 
 void pack(const Format& format, const FloatMatrix& x, const char* name, unsigned threads, std::uint8_t* out) {
+  const DefaultFloatEnvironment environment;
   const Kernels& kernels = dispatch::table();
-  parallel::Chunks chunks(x.rows, kChunkRows);
-  std::atomic<std::size_t> first_bad{x.rows};
-  parallel::run(parallel::worth(threads, x.rows * format.dim, kValuesPerThread), [&](unsigned) {
-    std::size_t begin = 0, end = 0;
-    // Chunks come in order, so every row before the first bad one is looked at.
-    while (chunks.next(begin, end) && begin < first_bad.load(std::memory_order_relaxed)) {
-      const std::size_t stop = pack_rows(kernels, format, x, begin, end, out + begin * format.row_bytes());
-      if (stop < end) parallel::lower(first_bad, stop);
-    }
-  });
+  const unsigned workers = parallel::worth(threads, x.rows * format.dim, kValuesPerThread);
+  const std::size_t first_bad =
+      parallel::first_stop(x.rows, kChunkRows, workers, [&](std::size_t begin, std::size_t end) {
+        return pack_rows(kernels, format, x, begin, end, out + begin * format.row_bytes());
+      });
   if (first_bad < x.rows) fail_not_finite(name, first_bad);
 }
 
 void unpack(const Format& format, const CodeMatrix& codes, unsigned threads, float* out) {
+  const DefaultFloatEnvironment environment;
   const Kernels& kernels = dispatch::table();
   const float half_step = static_cast<float>(format.half_step());
   parallel::Chunks chunks(codes.rows, kChunkRows);

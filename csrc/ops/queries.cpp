@@ -1,8 +1,8 @@
 #include "queries.h"
 
 #include <algorithm>
-#include <atomic>
 #include <cmath>
+#include <new>
 
 #include "../parallel.h"
 #include "pack.h"
@@ -98,16 +98,13 @@ class Preparer {
 
 }  // namespace
 
-Queries prepare_queries(const Kernels& kernels, const Format& format, const FloatMatrix& x, long query_bits,
+Queries prepare_queries(const Kernels& kernels, const Format& format, const FloatMatrix& x, int query_bits,
                         unsigned threads) {
-  if (query_bits != 4 && query_bits != 8 && query_bits != 32) {
-    fail("query_bits: expected 4, 8 or 32, got " + std::to_string(query_bits));
-  }
-  check_columns("queries", x, format);
   Queries queries;
   queries.count = x.rows;
-  queries.bits = static_cast<int>(query_bits);
+  queries.bits = query_bits;
   queries.stride = planes(format.width) * plane_stride(format.row_bytes());
+  if (x.rows > queries.floats.max_size() / queries.stride) throw std::bad_alloc();
   if (query_bits == 32) {
     queries.floats.resize(x.rows * queries.stride);
   } else {
@@ -115,19 +112,11 @@ Queries prepare_queries(const Kernels& kernels, const Format& format, const Floa
     queries.bias.resize(x.rows);
     queries.scale.resize(x.rows);
   }
-  parallel::Chunks chunks(x.rows, kChunk);
-  std::atomic<std::size_t> first_bad{x.rows};
-  parallel::run(parallel::worth(threads, x.rows * format.dim, kValuesPerThread), [&](unsigned) {
+  const unsigned workers = parallel::worth(threads, x.rows * format.dim, kValuesPerThread);
+  const std::size_t first_bad = parallel::first_stop(x.rows, kChunk, workers, [&](std::size_t begin, std::size_t end) {
     Preparer preparer(kernels, format, x, queries);
-    std::size_t begin = 0, end = 0;
-    // Chunks come in order, so every row before the first bad one is looked at.
-    while (chunks.next(begin, end) && begin < first_bad.load(std::memory_order_relaxed)) {
-      for (std::size_t q = begin; q < end; ++q) {
-        if (preparer.prepare(q)) continue;
-        parallel::lower(first_bad, q);
-        break;
-      }
-    }
+    while (begin < end && preparer.prepare(begin)) ++begin;
+    return begin;
   });
   if (first_bad < x.rows) fail_not_finite("queries", first_bad);
   return queries;

@@ -25,8 +25,8 @@ struct Queries {
   float score(std::size_t q, std::int32_t dot) const { return static_cast<float>(2 * dot - bias[q]) * scale[q]; }
 };
 
-// Throws std::invalid_argument if query_bits is none of 4, 8, 32, or naming the first row with NaN or infinity.
-Queries prepare_queries(const Kernels& kernels, const Format& format, const FloatMatrix& x, long query_bits,
+// Throws std::invalid_argument naming the first row with NaN or infinity.
+Queries prepare_queries(const Kernels& kernels, const Format& format, const FloatMatrix& x, int query_bits,
                         unsigned threads);
 
 }  // namespace frazil

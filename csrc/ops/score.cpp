@@ -1,6 +1,7 @@
 #include "score.h"
 
 #include "../dispatch.h"
+#include "../float_environment.h"
 #include "../parallel.h"
 #include "blocks.h"
 #include "queries.h"
@@ -9,14 +10,12 @@ namespace frazil {
 namespace {
 
 constexpr std::size_t kQueryGroup = 256;  // queries of a task
-constexpr std::size_t kBytesPerThread =
-    1 << 19;  // codes read, times queries: fewer are done before another thread has woken
 
 }  // namespace
 
-void score(const Format& format, const FloatMatrix& x, const CodeMatrix& codes, long query_bits, unsigned threads,
+void score(const Format& format, const FloatMatrix& x, const CodeMatrix& codes, int query_bits, unsigned threads,
            float* out) {
-  check_codes(codes, format);
+  const DefaultFloatEnvironment environment;
   const Kernels& kernels = dispatch::table();
   const Queries queries = prepare_queries(kernels, format, x, query_bits, threads);
   if (queries.count == 0 || codes.rows == 0) return;

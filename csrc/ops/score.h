@@ -5,8 +5,9 @@
 
 namespace frazil {
 
-// out: (queries.rows, codes.rows). Throws std::invalid_argument for bad arguments.
-void score(const Format& format, const FloatMatrix& queries, const CodeMatrix& codes, long query_bits, unsigned threads,
+// out: (queries.rows, codes.rows). Arguments have been checked (arrays.h); throws std::invalid_argument naming the
+// first query with NaN or infinity.
+void score(const Format& format, const FloatMatrix& queries, const CodeMatrix& codes, int query_bits, unsigned threads,
            float* out);
 
 }  // namespace frazil

@@ -5,6 +5,7 @@
 #include <memory>
 
 #include "../dispatch.h"
+#include "../float_environment.h"
 #include "../parallel.h"
 #include "blocks.h"
 #include "queries.h"
@@ -16,7 +17,6 @@ namespace {
 constexpr std::size_t kSegmentRows = std::size_t{1} << 31;      // TopK counts rows in 32 bits
 constexpr std::size_t kQueryGroup = 1024;                       // queries searched in one pass over the rows
 constexpr std::size_t kCandidateBytes = std::size_t{64} << 20;  // at most, about, for the candidates of a group
-constexpr std::size_t kBytesPerThread = 1 << 19;                // codes read, times queries, worth waking a thread for
 constexpr std::size_t kBlocksAtOnce = 8;                        // blocks a thread takes from the common counter
 
 // The dots that would beat `bound` are those from the returned one on: the least dot with float(2 * dot - bias) * scale
@@ -156,14 +156,9 @@ class Search {
 
 }  // namespace
 
-std::size_t search_columns(long long k, const AllowedRows& allowed) {
-  if (k < 1) fail("k: expected at least 1, got " + std::to_string(k));
-  return std::min(static_cast<std::size_t>(k), allowed.count());
-}
-
-void search(const Format& format, const FloatMatrix& x, const CodeMatrix& codes, std::size_t columns, long query_bits,
+void search(const Format& format, const FloatMatrix& x, const CodeMatrix& codes, std::size_t columns, int query_bits,
             const AllowedRows& allowed, unsigned threads, float* scores, std::int64_t* rows) {
-  check_codes(codes, format);
+  const DefaultFloatEnvironment environment;
   const Kernels& kernels = dispatch::table();
   const Queries queries = prepare_queries(kernels, format, x, query_bits, threads);
   if (queries.count == 0 || columns == 0) return;

@@ -6,11 +6,10 @@
 
 namespace frazil {
 
-// How many columns the answer has: k, or the number of allowed rows if that is less. Throws for a bad k.
-std::size_t search_columns(long long k, const AllowedRows& allowed);
-
-// scores, rows: (queries.rows, columns). Throws std::invalid_argument for bad arguments.
+// scores, rows: (queries.rows, columns), columns being at most the number of allowed rows. Arguments have been checked
+// (arrays.h); throws std::invalid_argument naming the first query with NaN or infinity. If a mask allows fewer rows
+// than when they were counted, the last columns have row -1 and score minus infinity.
 void search(const Format& format, const FloatMatrix& queries, const CodeMatrix& codes, std::size_t columns,
-            long query_bits, const AllowedRows& allowed, unsigned threads, float* scores, std::int64_t* rows);
+            int query_bits, const AllowedRows& allowed, unsigned threads, float* scores, std::int64_t* rows);
 
 }  // namespace frazil

@@ -32,7 +32,7 @@ class TopK {
   // Rows are counted from an origin of the caller's, below 2^32. Returns true if the bound has risen.
   bool push(float score, std::uint32_t row) {
     if (score <= bound_) return false;
-    keys_.push_back(static_cast<std::uint64_t>(ordered(score)) << 32 | static_cast<std::uint32_t>(~row));
+    keys_.push_back(static_cast<std::uint64_t>(ordered(score)) << 32 | ~row);
     if (keys_.size() < capacity_) return false;
     shrink();
     bound_ = score_of(keys_[k_ - 1]);

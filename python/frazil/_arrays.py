@@ -9,54 +9,54 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-_FLOATS = "float32, float16, float64 or (from torch or ml_dtypes) bfloat16"
-_FLOAT_TYPES = (np.dtype(np.float32), np.dtype(np.float16), np.dtype(np.float64))
+_FLOATS = (np.dtype(np.float32), np.dtype(np.float16), np.dtype(np.float64))
 _UINT8, _INT64 = np.dtype(np.uint8), np.dtype(np.int64)
 
 
 def _is_tensor(x: Any) -> bool:
     """Tell whether x is a torch tensor, without importing torch: if nobody has, it is none."""
-    torch = sys.modules.get("torch")
-    return torch is not None and isinstance(x, torch.Tensor)
+    tensor = getattr(sys.modules.get("torch"), "Tensor", None)  # None while another thread is importing torch
+    return tensor is not None and isinstance(x, tensor)
 
 
-def _tensor_to_numpy(x: Any, name: str) -> tuple[NDArray[Any], bool]:
-    """View a torch CPU tensor as an array; bfloat16, which NumPy lacks, as its 16-bit patterns."""
-    if x.device.type != "cpu":
-        raise TypeError(f"{name}: expected a tensor on the CPU, got one on {x.device}; call .cpu() first")
-    torch = sys.modules["torch"]
-    x = x.detach().resolve_conj().resolve_neg()
-    if x.dtype == torch.bfloat16:
-        return x.view(torch.int16).numpy(), True
-    return x.numpy(), False
+def _is_bfloat16(x: Any) -> bool:
+    return _is_tensor(x) and x.dtype == sys.modules["torch"].bfloat16
+
+
+def _to_numpy(x: Any, name: str) -> NDArray[Any]:
+    """View a torch CPU tensor, or convert nested lists; arrays stay as they are."""
+    if type(x) is np.ndarray:
+        return x
+    if isinstance(x, np.ma.MaskedArray):
+        raise TypeError(f"{name}: expected an array without a mask; call .filled() or .compressed() first")
+    if _is_tensor(x) and x.device.type != "cpu":
+        raise TypeError(f"{name}: expected a tensor on the CPU, got one on {x.device}")
+    try:
+        return np.asarray(x.detach().resolve_conj().resolve_neg().numpy() if _is_tensor(x) else x)
+    except (ValueError, TypeError, RuntimeError, OverflowError) as error:
+        raise type(error)(f"{name}: expected an array; {error}") from None
 
 
 def as_floats(x: Any, name: str) -> tuple[NDArray[Any], bool]:
     """Return floats as an array in native byte order, and whether it holds the bit patterns of bfloat16 numbers."""
-    bfloat16 = False
-    if _is_tensor(x):
-        x, bfloat16 = _tensor_to_numpy(x, name)
-    elif not isinstance(x, np.ndarray):
-        try:
-            x = np.asarray(x)
-        except ValueError as error:
-            raise ValueError(f"{name}: expected an array of shape (n, d) or (d,); {error}") from None
-    if x.dtype in _FLOAT_TYPES:
-        return x if x.dtype.isnative else x.astype(x.dtype.newbyteorder("=")), bfloat16
-    if bfloat16:
-        return x, True
-    if x.dtype.name == "bfloat16":
-        return x.view(np.uint16), True
-    if x.dtype.kind == "f" and x.dtype.newbyteorder("=") in _FLOAT_TYPES:
-        return x.astype(x.dtype.newbyteorder("=")), False
-    raise TypeError(f"{name}: expected {_FLOATS}, got {x.dtype}")
+    if _is_bfloat16(x):  # which NumPy does not have
+        return _to_numpy(x.detach().view(sys.modules["torch"].int16), name), True
+    array = _to_numpy(x, name)
+    if array.dtype in _FLOATS:
+        return array, False
+    if array.dtype.name == "bfloat16":
+        return array.view(np.uint16), True
+    if array.dtype.newbyteorder("=") in _FLOATS:
+        return array.astype(array.dtype.newbyteorder("=")), False
+    wanted = "float32, float16, float64 or (from torch or ml_dtypes) bfloat16"
+    raise TypeError(f"{name}: expected {wanted}, got {array.dtype}")
 
 
 def as_codes(codes: Any) -> NDArray[np.uint8]:
     """Return codes as a uint8 array."""
-    array = _tensor_to_numpy(codes, "codes")[0] if _is_tensor(codes) else codes
-    if not isinstance(array, np.ndarray):
+    if not isinstance(codes, np.ndarray) and not _is_tensor(codes):
         raise TypeError(f"codes: expected a uint8 array, got {type(codes).__name__}")
+    array = _to_numpy(codes, "codes")
     if array.dtype != _UINT8:
         raise TypeError(f"codes: expected uint8, got {array.dtype}")
     return array
@@ -66,18 +66,16 @@ def as_allow(allow: Any) -> tuple[NDArray[np.bool_] | None, NDArray[np.int64] | 
     """Return the mask or the row numbers that `allow` gives, the other being None."""
     if allow is None:
         return None, None
-    if _is_tensor(allow):
-        allow, _ = _tensor_to_numpy(allow, "allow")
-    array = np.asarray(allow)
+    array = _to_numpy(allow, "allow")
     if array.dtype == np.bool_:
         return array, None
     if array.size == 0 and array.ndim == 1:
         return None, np.empty(0, _INT64)
     if array.dtype.kind not in "iu":
         raise TypeError(f"allow: expected a bool mask or integer row numbers, got {array.dtype}")
-    if array.dtype == np.uint64:
-        array = np.minimum(array, np.uint64(np.iinfo(np.int64).max))  # out of range either way
-    return None, array.astype(_INT64)
+    if array.max() > np.iinfo(_INT64).max:
+        raise ValueError(f"allow: expected row numbers of at most 63 bits, got {array.max()}")
+    return None, array.astype(_INT64, copy=False)
 
 
 def as_index(value: Any, name: str) -> int:
@@ -94,13 +92,16 @@ def as_small(value: Any, name: str) -> int:
     """Return an integer that the extension can judge; one of more than 32 bits is out of any range."""
     number = as_index(value, name)
     if abs(number) >= 2**31:
-        raise ValueError(f"{name}: out of range, got {number}")
+        raise ValueError(f"{name}: expected a number of less than 32 bits, got {number}")
     return number
 
 
 def as_count(value: Any, name: str, most: int) -> int:
-    """Return a number of things of which `most` are as good as more."""
-    return max(min(as_index(value, name), most), -most)
+    """Return how many, at least 1; `most` are as good as more."""
+    number = as_index(value, name)
+    if number < 1:
+        raise ValueError(f"{name}: expected at least 1, got {number}")
+    return min(number, most)
 
 
 def as_threads(threads: Any) -> int | None:

@@ -48,9 +48,13 @@ class use_kernels:
     def __init__(self, name: str | None) -> None:
         if name is not None and not isinstance(name, str):
             raise TypeError(f"name: expected a string or None, got {type(name).__name__}")
+        self._name = name
         self._before = _native.force_kernels(name)
 
     def __enter__(self) -> str:
+        now = _native.force_kernels(self._name)
+        if now != self._name:  # another was forced since this object was made
+            self._before = now
         return _native.active_kernels()
 
     def __exit__(

@@ -56,7 +56,10 @@ class Codec:
         limit = _DEFAULT_LIMITS.get(bits, 0.18) if self.limit is None else self.limit
         if not isinstance(limit, Real) or isinstance(limit, bool):
             raise TypeError(f"limit: expected a number, got {limit!r}")
-        limit = float(limit)
+        try:
+            limit = float(limit)
+        except OverflowError:
+            raise ValueError(f"limit: expected a number from 1e-6 to 1e6, got {limit}") from None
         _native.check_codec(dim, bits, limit)
         for name, value in (("dim", dim), ("bits", bits), ("limit", limit)):
             object.__setattr__(self, name, value)
@@ -85,7 +88,8 @@ class Codec:
         Args:
             x: float32, float16 or float64 array (n, d) or (d,) with d >= dim, of any strides; or a torch CPU tensor of
                 these types or bfloat16; or nested lists of floats.
-            out: uint8 (n, row_bytes), C-contiguous and writeable, not overlapping `x`, to write into and return.
+            out: uint8 (n, row_bytes), C-contiguous, aligned and writeable, not overlapping `x`, to write into and
+                return.
             threads: how many threads may work, at least 1; None: as many as CPUs this process may use, if the work is
                 worth it.
 
@@ -109,7 +113,8 @@ class Codec:
 
         Args:
             codes: uint8 (n, row_bytes) or (row_bytes,).
-            out: float32 (n, dim), C-contiguous and writeable, not overlapping `codes`, to write into and return.
+            out: float32 (n, dim), C-contiguous, aligned and writeable, not overlapping `codes`, to write into and
+                return.
             threads: as in `pack`.
 
         Returns:
@@ -139,7 +144,8 @@ class Codec:
             query_bits: 8: queries rounded to 8 bits a value, with a scale of their own (nearly exact, fast);
                 4: queries quantized to 4 bits over -limit to limit, which for 4-bit codecs is the symmetric score of
                 the model's authors; 32: float queries (slower). 4 and 8 are sums of integers.
-            out: float32 (q, n), C-contiguous and writeable, not overlapping the inputs, to write into and return.
+            out: float32 (q, n), C-contiguous, aligned and writeable, not overlapping the inputs, to write into
+                and return.
             threads: as in `pack`.
 
         Returns:
