@@ -286,7 +286,7 @@ def test_more_than_memory_holds():
     for bits in (4, 8, 32):
         raises(MemoryError, None, codec.score, queries, codes, query_bits=bits)
         raises(MemoryError, None, codec.search, queries, codes, query_bits=bits)
-    rows = np.broadcast_to(np.uint8(0), (2**60, 100))
+    rows = np.broadcast_to(np.uint8(0), (2**55, 100))
     raises(ValueError, r"codes: .*got \(\d+, 100\)", CODEC.score, X, rows)  # not the memory that the answer would take
 
 
