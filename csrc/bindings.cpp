@@ -80,17 +80,21 @@ FloatMatrix borrow_floats(const py::array& array, bool bfloat16, const char* nam
 }
 
 // Two axes, or one where a single row will do. Bytes of a row that are not adjacent are copied; `array` holds the copy.
-CodeMatrix borrow_codes(py::array_t<std::uint8_t>& array, bool may_be_single) {
+CodeMatrix borrow_codes(py::array_t<std::uint8_t>& array, const Format& format, bool may_be_single) {
   const auto axes = array.ndim();
   if (axes != 2 && !(axes == 1 && may_be_single)) {
     fail(std::string("codes: expected shape (n, row_bytes)") + (may_be_single ? " or (row_bytes,)" : "") + ", got " +
          shape_of(array));
   }
+  const auto borrow = [&]() -> CodeMatrix {
+    return {array.data(), axes == 2 ? static_cast<std::size_t>(array.shape(0)) : 1,
+            static_cast<std::size_t>(array.shape(axes - 1)), row_stride(array), axes == 1};
+  };
+  check_codes(borrow(), format);  // before a copy is made
   if (array.strides(axes - 1) != 1 && array.shape(axes - 1) > 1) {
     array = py::array_t<std::uint8_t, py::array::c_style | py::array::forcecast>(array);
   }
-  return {array.data(), axes == 2 ? static_cast<std::size_t>(array.shape(0)) : 1,
-          static_cast<std::size_t>(array.shape(axes - 1)), row_stride(array), axes == 1};
+  return borrow();
 }
 
 // The bytes that an array may touch: [first, second).
@@ -157,8 +161,7 @@ py::array py_pack(const py::array& x, bool bfloat16, long dim, long bits, double
 py::array py_unpack(py::array_t<std::uint8_t> codes, long dim, long bits, double limit, const py::object& out,
                     std::optional<unsigned> threads) {
   const Format format = checked_format(dim, bits, limit);
-  const CodeMatrix in = borrow_codes(codes, true);
-  check_codes(in, format);
+  const CodeMatrix in = borrow_codes(codes, format, true);
   auto values = output<float>(out, shape2(in.single, in.rows, format.dim), "float32", {&codes});
   float* const to = values.mutable_data();
   {
@@ -178,11 +181,10 @@ struct Scoring {
 
 Scoring checked_scoring(const py::array& queries, bool bfloat16, py::array_t<std::uint8_t>& codes, long dim, long bits,
                         double limit, long query_bits) {
-  const Scoring all{checked_format(dim, bits, limit), borrow_floats(queries, bfloat16, "queries"),
-                    borrow_codes(codes, false), checked_query_bits(query_bits)};
-  check_columns("queries", all.queries, all.format);
-  check_codes(all.codes, all.format);
-  return all;
+  const Format format = checked_format(dim, bits, limit);
+  const FloatMatrix x = borrow_floats(queries, bfloat16, "queries");
+  check_columns("queries", x, format);
+  return {format, x, borrow_codes(codes, format, false), checked_query_bits(query_bits)};
 }
 
 py::array py_score(const py::array& queries, bool bfloat16, py::array_t<std::uint8_t> codes, long dim, long bits,

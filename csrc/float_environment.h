@@ -9,8 +9,8 @@
 
 namespace frazil {
 
-// Rounds to nearest and keeps subnormals while it lives, whatever another library has set this thread to. Every operation makes
-// one before its first arithmetic, and every pool thread before its work.
+// Rounds to nearest and keeps subnormals while it lives, whatever another library has set this thread to. Every
+// operation makes one before its first arithmetic, and every pool thread before its work.
 class DefaultFloatEnvironment {
  public:
 #if defined(__x86_64__) || defined(_M_X64)

@@ -79,6 +79,7 @@ WRONG_FLOATS = {
     "a mask": (np.ma.array(X, mask=X > 1), TypeError, "without a mask"),
     "a sparse tensor": (torch.eye(300)[:5].to_sparse(), TypeError, "expected an array; "),
     "bfloat16 in a list": ([torch.ones(300, dtype=torch.bfloat16)] * 5, TypeError, "expected an array; "),
+    "a sparse tensor of bfloat16": (torch.eye(300).bfloat16().to_sparse(), TypeError, "expected an array; "),
     "a tensor elsewhere": (torch.empty(5, 300, device="meta"), TypeError, "on the CPU, got one on meta"),
 }
 
@@ -107,6 +108,7 @@ WRONG_CODES = {
     "booleans": (CODES > 3, TypeError, "expected uint8, got bool"),
     "a list": (CODES.tolist(), TypeError, "got list"),
     "a bfloat16 tensor": (torch.ones(5, 128, dtype=torch.bfloat16), TypeError, "expected an array; "),
+    "a tensor elsewhere": (torch.empty(5, 128, device="meta"), TypeError, "on the CPU, got one on meta"),
     "None": (None, TypeError, "got NoneType"),
 }
 
@@ -158,6 +160,7 @@ def test_overlapping_out():
     for start in (0, 100, 5 * 256 * 4 - 1):
         raises(ValueError, "out: .*overlaps", CODEC.pack, x, out=raw[start : start + 640].reshape(5, 128))
     raises(ValueError, "out: .*overlaps", CODEC.pack, x[::-1], out=raw[:640].reshape(5, 128))
+    raises(ValueError, "out: .*overlaps", CODEC.score, x, CODES, out=x.reshape(-1)[-25:].reshape(5, 5))
     scores = raw[:100].view(np.float32).reshape(5, 5)
     raises(ValueError, "out: .*overlaps", CODEC.score, X, raw[: 5 * 128].reshape(5, 128), out=scores)
     values = np.zeros(2000, np.float32)
@@ -168,6 +171,10 @@ def test_overlapping_out():
 def test_wrong_out_of_unpack_and_score():
     raises(TypeError, "out: .*float32.*float64", CODEC.unpack, CODES, out=np.empty((5, 256)))
     raises(ValueError, r"out: .*\(5, 5\).*\(5, 6\)", CODEC.score, X, CODES, out=np.empty((5, 6), np.float32))
+    for shape, call, *inputs in (((5, 256), CODEC.unpack, CODES), ((5, 5), CODEC.score, X, CODES)):
+        raises(ValueError, "out: .*read-only", call, *inputs, out=read_only(np.empty(shape, np.float32)))
+        raises(ValueError, "out: .*not C-cont", call, *inputs, out=np.empty(shape, np.float32, order="F"))
+        raises(TypeError, "out: .*got <class 'list'>", call, *inputs, out=[])
     raises(ValueError, r"out: .*\(5,\).*\(1, 5\)", CODEC.score, X[0], CODES, out=np.empty((1, 5), np.float32))
     misaligned = np.empty(5 * 256 * 4 + 1, np.uint8)[1:].view(np.float32).reshape(5, 256)
     raises(ValueError, "out: .*not aligned", CODEC.unpack, CODES, out=misaligned)
@@ -231,6 +238,8 @@ WRONG_ALLOW = {
     "ragged rows": ([[1], [2, 3]], ValueError, "expected an array; "),
     "a bfloat16 tensor": (torch.zeros(5, dtype=torch.bfloat16), TypeError, "expected an array; "),
     "a mask with a mask": (np.ma.array([True] * 5, mask=[False] * 5), TypeError, "without a mask"),
+    "a tensor elsewhere": (torch.empty(5, device="meta"), TypeError, "on the CPU, got one on meta"),
+    "no rows of two axes": (np.empty((0, 3), np.int64), ValueError, r"shape \(m,\), got \(0, 3\)"),
     "rows of two axes": ([[0, 1]], ValueError, r"shape \(m,\), got \(1, 2\)"),
     "a lone row": (3, ValueError, r"shape \(m,\), got \(\)"),
     "floats": ([0.0, 1.0], TypeError, "got float64"),
@@ -258,6 +267,7 @@ WRONG_CODECS = [
     ({"dim": True}, TypeError, "dim: expected an integer"),
     ({"bits": 2}, ValueError, "bits: expected 4 or 8, got 2"),
     ({"bits": 16}, ValueError, "bits: .*got 16"),
+    ({"bits": True}, TypeError, "bits: expected an integer, got True"),
     ({"bits": None}, TypeError, "bits: expected an integer"),
     ({"limit": 0}, ValueError, "limit: .*got 0"),
     ({"limit": -0.18}, ValueError, "limit: .*got -0.18"),
@@ -297,14 +307,23 @@ def test_more_than_memory_holds():
 def test_empty_input_is_no_error(codec):
     none, rows = np.empty((0, 300), np.float32), codec.pack(X)
     no_rows = rows[:0]
-    assert codec.pack(none).shape == (0, codec.row_bytes)
-    assert codec.unpack(no_rows).shape == (0, 256)
-    assert codec.score(none, rows).shape == (0, 5)
-    assert codec.score(X, no_rows).shape == (5, 0)
-    assert codec.search(none, rows, 3).rows.shape == (0, 3)
-    assert codec.search(X, no_rows, 3).rows.shape == (5, 0)
-    assert codec.search(X[0], no_rows, 3).scores.shape == (0,)
-    assert codec.search(X, rows, 3, allow=np.zeros(5, bool)).rows.shape == (5, 0)
+    searches = [
+        (codec.search(none, rows, 3), (0, 3)),
+        (codec.search(X, no_rows, 3), (5, 0)),
+        (codec.search(X[0], no_rows, 3), (0,)),
+        (codec.search(X, rows, 3, allow=np.zeros(5, bool)), (5, 0)),
+        (codec.search(X, rows, 3, allow=[]), (5, 0)),
+    ]
+    answers = [
+        (codec.pack(none), (0, codec.row_bytes), np.uint8),
+        (codec.unpack(no_rows), (0, 256), np.float32),
+        (codec.score(none, rows), (0, 5), np.float32),
+        (codec.score(X, no_rows), (5, 0), np.float32),
+        *((hits.scores, shape, np.float32) for hits, shape in searches),
+        *((hits.rows, shape, np.int64) for hits, shape in searches),
+    ]
+    for answer, shape, dtype in answers:
+        assert (answer.shape, answer.dtype) == (shape, dtype)
     raises(ValueError, "x: expected at least 256 columns", codec.pack, np.empty((0, 8), np.float32))
 
 
@@ -321,6 +340,7 @@ def test_wrong_kernels():
     with pytest.raises(ValueError, match=r"name: 'sse9' is none of .*'scalar'"):
         frazil.use_kernels("sse9")
     raises(TypeError, "name: expected a string or None, got int", frazil.use_kernels, 3)
+    raises(ValueError, "name: .*none of.*'scalar'", frazil.use_kernels, "\ud800")
     assert frazil.active_kernels() == frazil.kernels()[0]
 
 

@@ -51,10 +51,29 @@ def test_any_finite_input_packs_by_the_formula(data, codec, dtype):
     assert_within_boundaries(reference.from_bytes(codes, codec.bits).astype(int), positions)
 
 
-@given(st.data(), codecs(), st.integers(-60, 60))
-def test_packing_does_not_see_powers_of_two(data, codec, exponent):
-    x = data.draw(hnp.arrays(np.float32, (5, codec.dim), elements=st.floats(-1, 1, width=16)))
+@given(st.data(), codecs(), st.sampled_from([(np.float32, 100), (np.float64, 1_000)]))
+def test_packing_does_not_see_powers_of_two(data, codec, kind):
+    dtype, most = kind  # halves of exponents so far from the ends that scaling them is exact
+    x = data.draw(hnp.arrays(dtype, (5, codec.dim), elements=st.floats(-1, 1, width=16)))
+    exponent = data.draw(st.integers(-most, most))
     np.testing.assert_array_equal(codec.pack(x), codec.pack(np.ldexp(x, exponent)))
+
+
+@given(st.data(), codecs(), st.floats(1e-300, 1e300))
+def test_packing_does_not_see_any_positive_factor(data, codec, factor):
+    """Except where a value lies on the boundary of two codes: there a rounded factor may decide."""
+    x = data.draw(hnp.arrays(np.float64, (5, codec.dim), elements=st.integers(-1_000, 1_000).map(float)))
+    positions = reference.positions(x, codec.dim, codec.bits, codec.limit)
+    for scaled in (x, x * factor):
+        codes = reference.from_bytes(codec.pack(scaled), codec.bits).astype(int)
+        assert_within_boundaries(codes, positions, tolerance=1e-9)
+
+
+@given(st.data(), codecs())
+def test_values_beyond_the_kept_are_not_seen(data, codec):
+    x = data.draw(matrices(codec.dim))
+    more = data.draw(hnp.arrays(np.float32, (len(x), 4), elements=st.floats(width=32)))  # NaN and infinities too
+    np.testing.assert_array_equal(codec.pack(np.hstack([x[:, : codec.dim], more])), codec.pack(x))
 
 
 @given(st.data(), codecs())

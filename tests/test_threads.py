@@ -1,9 +1,12 @@
 """Threads, forks and floating-point modes change nothing, and stop nothing."""
 
+import multiprocessing
 import os
+import platform
 import subprocess
 import sys
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -37,7 +40,7 @@ def test_threads_change_nothing(codec):
 
 
 @pytest.mark.parametrize("query_bits", [4, 8, 32])
-@pytest.mark.parametrize(("n", "q"), [(100_000, 1), (30_000, 9), (500, 3_000), (3_000, 40)])
+@pytest.mark.parametrize(("n", "q"), [(100_000, 1), (30_000, 9), (500, 3_000), (3_000, 40), (3, 2)])
 @pytest.mark.parametrize("codec", CODECS, ids=str)
 def test_threads_change_no_scores(codec, n, q, query_bits):
     codes, queries = random_codes(n, codec), vectors(q, 256)
@@ -73,16 +76,36 @@ def test_batches_change_nothing(codec):
         )
 
 
-def test_the_gil_is_released():
-    """While one thread searches for long, this one goes on: it sees the search both unfinished and at work."""
-    codes, queries = random_codes(200_000, frazil.ARCTIC_INT4), vectors(2_000, 256)
-    before = _native.kernel_calls()[frazil.active_kernels()]
-    worker = threading.Thread(target=lambda: frazil.ARCTIC_INT4.search(queries, codes, threads=1))
+def seen_at_work(call):
+    """Make a call in another thread; tell whether this thread saw it begun and not done."""
+    name, done = frazil.active_kernels(), []
+    before = _native.kernel_calls()[name]
+    worker = threading.Thread(target=lambda: done.append(call()))
     worker.start()
-    seen = 0
-    while worker.is_alive():  # the counter rises as the search begins; Python code runs until it ends
-        seen += _native.kernel_calls()[frazil.active_kernels()] > before
-    assert seen > 100
+    seen = False
+    while not done and worker.is_alive():
+        seen = seen or (_native.kernel_calls()[name] > before and not done)
+        time.sleep(0.001)
+    worker.join()
+    return seen
+
+
+@pytest.mark.parametrize("operation", ["pack", "unpack", "score", "search"])
+def test_the_gil_is_released(operation):
+    codec = frazil.ARCTIC_INT4
+    x, codes = vectors(100, 256), random_codes(200_000, codec)
+    arguments = {
+        "pack": (np.broadcast_to(x[0], (200_000, 256)),),
+        "unpack": (codes,),
+        "score": (x, codes),
+        "search": (vectors(1_000, 256), codes),
+    }[operation]
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1_000)  # seconds: the GIL goes to another thread only where its holder lets go of it
+    try:
+        assert any(seen_at_work(lambda: getattr(codec, operation)(*arguments, threads=1)) for _ in range(20))
+    finally:
+        sys.setswitchinterval(interval)
 
 
 def test_many_python_threads_at_once():
@@ -172,6 +195,22 @@ def test_a_fork_while_other_threads_search():
     run_python(program, timeout=120)
 
 
+@pytest.mark.parametrize("method", multiprocessing.get_all_start_methods())
+def test_pools_of_processes(method):
+    program = f"""{SEARCH}
+    import functools, multiprocessing, warnings
+    warnings.simplefilter("ignore", DeprecationWarning)
+    right, codes = work(), codec.pack(x)
+    with multiprocessing.get_context("{method}").Pool(2) as pool:
+        for packed in pool.map(functools.partial(codec.pack, threads=4), [x] * 4):
+            assert np.array_equal(packed, codes)
+        for hits in pool.starmap(functools.partial(codec.search, threads=4), [(x[:20], codes, 5)] * 4):
+            assert hits.rows.tolist() == right
+    assert work() == right
+    """
+    run_python(program)
+
+
 def test_exit_while_the_pool_sleeps():
     run_python(f"{SEARCH}\n    work()\n")
     run_python(f"{SEARCH}\n    work()\n    sys.exit(0)")
@@ -229,36 +268,53 @@ def test_default_threads_respect_affinity():
 def test_subnormals_are_kept_whatever_the_thread_does():
     program = """if True:
         import numpy as np, torch, frazil
-        x = (np.random.default_rng(0).standard_normal((300, 256)) * 1e-42).astype(np.float32)
-        codes = frazil.ARCTIC_INT8.pack(x)
-        assert len(np.unique(codes)) > 50
+        codec = frazil.ARCTIC_INT8
+        x = (np.random.default_rng(0).standard_normal((20_000, 256)) * 1e-42).astype(np.float32)
+
+        def results(threads):
+            codes = codec.pack(x, threads=threads)
+            scores = [codec.score(x[:9], codes, query_bits=bits, threads=threads) for bits in (4, 8, 32)]
+            return [codes, codec.unpack(codes, threads=threads), *scores]
+
+        right = results(1)
+        assert len(np.unique(right[0])) > 50
         assert torch.set_flush_denormal(True)
-        for threads in (1, 2):
-            assert np.array_equal(frazil.ARCTIC_INT8.pack(x, threads=threads), codes)
-        assert torch.tensor([1e-42]).mul(1.0).item() == 0  # and the thread's mode is as it was
+        for threads in (1, 3):  # the pool's threads start in the mode of the one that makes them
+            again = results(threads)
+            assert torch.tensor([1e-42]).mul(1.0).item() == 0  # this thread's mode is as it was
+            assert all(map(np.array_equal, right, again))
     """
     run_python(program)
 
 
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="glibc's rounding modes")
-def test_rounding_does_not_depend_on_the_mode():
-    program = """if True:
+@pytest.mark.skipif(
+    platform.machine() != "x86_64" or platform.libc_ver()[0] != "glibc",
+    reason="the modes' numbers are those of x86-64, and the library's name is glibc's",
+)
+@pytest.mark.parametrize("mode", [0x400, 0x800, 0xC00], ids=["down", "up", "to zero"])
+def test_rounding_does_not_depend_on_the_mode(mode):
+    program = f"""if True:
         import ctypes, numpy as np, frazil
         libm = ctypes.CDLL("libm.so.6")
-        x = np.random.default_rng(0).standard_normal((300, 256)).astype(np.float32)
+        x = np.random.default_rng(0).standard_normal((5_000, 256)).astype(np.float32)
+
+        def results(codec, threads):
+            codes = codec.pack(x, threads=threads)
+            found = [codes, codec.unpack(codes, threads=threads)]
+            for bits in (4, 8, 32):
+                options = dict(query_bits=bits, threads=threads)
+                found += [codec.score(x[:9], codes, **options), *codec.search(x[:9], codes, **options)]
+            return found
+
         for codec in (frazil.ARCTIC_INT4, frazil.ARCTIC_INT8):
             for isa in frazil.kernels():
                 with frazil.use_kernels(isa):
-                    codes = codec.pack(x)
-                    scores = [codec.score(x[:9], codes, query_bits=bits) for bits in (4, 8, 32)]
-                    mode = libm.fegetround()
-                    assert libm.fesetround(0x800) == 0  # upward, on x86-64
-                    again = codec.pack(x)
-                    more = [codec.score(x[:9], codes, query_bits=bits) for bits in (4, 8, 32)]
-                    assert libm.fesetround(mode) == 0
-                    assert np.array_equal(codes, again)
-                    assert all(np.array_equal(a, b) for a, b in zip(scores, more))
+                    right = results(codec, 1)
+                    assert libm.fesetround({mode}) == 0
+                    again = [results(codec, threads) for threads in (1, 3)]
+                    assert libm.fegetround() == {mode}
+                    assert libm.fesetround(0) == 0
+                    for found in again:
+                        assert all(map(np.array_equal, right, found))
     """
-    if os.uname().machine != "x86_64":
-        pytest.skip("the mode's number is x86-64's")
     run_python(program)
