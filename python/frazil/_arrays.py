@@ -23,8 +23,8 @@ def _is_bfloat16(x: Any) -> bool:
     return _is_tensor(x) and x.dtype == sys.modules["torch"].bfloat16
 
 
-def _to_numpy(x: Any, name: str) -> NDArray[Any]:
-    """View a torch CPU tensor, or convert nested lists; arrays stay as they are."""
+def _to_numpy(x: Any, name: str, view: str | None = None) -> NDArray[Any]:
+    """View a torch CPU tensor (as another type of torch's) or convert nested lists; arrays stay as they are."""
     if type(x) is np.ndarray:
         return x
     if isinstance(x, np.ma.MaskedArray):
@@ -32,15 +32,19 @@ def _to_numpy(x: Any, name: str) -> NDArray[Any]:
     if _is_tensor(x) and x.device.type != "cpu":
         raise TypeError(f"{name}: expected a tensor on the CPU, got one on {x.device}")
     try:
-        return np.asarray(x.detach().resolve_conj().resolve_neg().numpy() if _is_tensor(x) else x)
+        if _is_tensor(x):
+            x = x.detach().resolve_conj().resolve_neg()
+            x = (x.view(getattr(sys.modules["torch"], view)) if view else x).numpy()
+        return np.asarray(x)
     except (ValueError, TypeError, RuntimeError, OverflowError) as error:
-        raise type(error)(f"{name}: expected an array; {error}") from None
+        kind = ValueError if isinstance(error, ValueError) else TypeError
+        raise kind(f"{name}: expected an array; {error}") from None
 
 
 def as_floats(x: Any, name: str) -> tuple[NDArray[Any], bool]:
     """Return floats as an array in native byte order, and whether it holds the bit patterns of bfloat16 numbers."""
     if _is_bfloat16(x):  # which NumPy does not have
-        return _to_numpy(x.detach().view(sys.modules["torch"].int16), name), True
+        return _to_numpy(x, name, view="int16"), True
     array = _to_numpy(x, name)
     if array.dtype in _FLOATS:
         return array, False
@@ -73,7 +77,7 @@ def as_allow(allow: Any) -> tuple[NDArray[np.bool_] | None, NDArray[np.int64] | 
         return None, np.empty(0, _INT64)
     if array.dtype.kind not in "iu":
         raise TypeError(f"allow: expected a bool mask or integer row numbers, got {array.dtype}")
-    if array.max() > np.iinfo(_INT64).max:
+    if array.size and array.max() > np.iinfo(_INT64).max:
         raise ValueError(f"allow: expected row numbers of at most 63 bits, got {array.max()}")
     return None, array.astype(_INT64, copy=False)
 

@@ -48,8 +48,9 @@ class use_kernels:
     def __init__(self, name: str | None) -> None:
         if name is not None and not isinstance(name, str):
             raise TypeError(f"name: expected a string or None, got {type(name).__name__}")
-        self._name = name
-        self._before = _native.force_kernels(name)
+        # What UTF-8 cannot hold is no instruction set's name either, and must get as far as the list of those.
+        self._name = None if name is None else name.encode(errors="replace").decode()
+        self._before = _native.force_kernels(self._name)
 
     def __enter__(self) -> str:
         now = _native.force_kernels(self._name)
