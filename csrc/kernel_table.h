@@ -41,8 +41,8 @@ struct Kernels {
   Pack* pack_single[kWidths];
   Pack* pack_double[kWidths];
 
-  // Widens n adjacent 16-bit floats.
-  using Widen = void(const std::byte* x, std::size_t n, float* out);
+  // Widens n adjacent 16-bit floats, and asks for those `ahead` bytes further on.
+  using Widen = void(const std::byte* x, std::size_t n, float* out, std::ptrdiff_t ahead);
   Widen* widen_half;
   Widen* widen_bfloat16;
 

@@ -13,7 +13,8 @@ namespace frazil {
 // slower.
 static constexpr std::size_t kPrefetchBytes = 4096;
 // How many rows ahead the kept part of a row of floats is asked for: the hardware does not see past the part that is
-// not kept.
+// not kept. A kernel asks line by line as it works: asked for at once, most lines were dropped, and rows of halves, 512
+// of each 1,536 bytes, took 2.4 times as long.
 static constexpr std::ptrdiff_t kPrefetchRows = 16;
 
 // How far from a row of codes the one to ask for lies, in the direction in which the rows are walked.

@@ -43,11 +43,12 @@ __m256d add_squares(__m256d sum, const double* x) {
 }
 
 template <class T>
-double sum_of_squares(const T* x, std::size_t dim, const T* tail) {
+double sum_of_squares(const T* x, std::size_t dim, const T* tail, std::ptrdiff_t ahead) {
   __m256d p[8];
   for (auto& sum : p) sum = _mm256_setzero_pd();
   const std::size_t whole = dim / kBlock * kBlock;
   for (std::size_t i = 0; i < whole; i += kBlock) {
+    prefetch(reinterpret_cast<const std::byte*>(x + i) + ahead, kBlock * sizeof(T));
     for (std::size_t k = 0; k < 8; ++k) p[k] = add_squares(p[k], x + i + 4 * k);
   }
   if (whole < dim) {
@@ -110,10 +111,9 @@ std::size_t pack(const std::byte* rows, std::ptrdiff_t stride, std::size_t n, st
   const std::size_t row_bytes = W == kInt4 ? dim / 2 : dim, whole = dim / kBlock * kBlock;
   T tail[kBlock] = {};
   for (std::size_t row = 0; row < n; ++row, rows += stride, out += row_bytes) {
-    prefetch(rows + kPrefetchRows * stride, dim * sizeof(T));
     const T* const x = reinterpret_cast<const T*>(rows);
     if (whole < dim) std::memcpy(tail, rows + whole * sizeof(T), (dim - whole) * sizeof(T));
-    const double squares = sum_of_squares(x, dim, tail);
+    const double squares = sum_of_squares(x, dim, tail, kPrefetchRows * stride);
     if (!(squares >= kMinSquares && squares <= kMaxSquares)) return row;
     const Steps steps(steps_per_unit / _mm_cvtsd_f64(_mm_sqrt_pd(_mm_set1_pd(squares))));
     std::uint8_t* to = out;
@@ -127,9 +127,10 @@ std::size_t pack(const std::byte* rows, std::ptrdiff_t stride, std::size_t n, st
   return n;
 }
 
-void widen_half(const std::byte* x, std::size_t n, float* out) {
+void widen_half(const std::byte* x, std::size_t n, float* out, std::ptrdiff_t ahead) {
   std::size_t i = 0;
   for (; i + 8 <= n; i += 8) {
+    if (i % 32 == 0) prefetch(x + 2 * i + ahead, 64);
     _mm256_storeu_ps(out + i, _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(x + 2 * i))));
   }
   if (i < n) {

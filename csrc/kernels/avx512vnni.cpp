@@ -35,10 +35,11 @@ __m512d add_squares(__m512d sum, const double* x, __mmask8 mask) {
 }
 
 template <class T>
-double sum_of_squares(const T* x, std::size_t dim) {
+double sum_of_squares(const T* x, std::size_t dim, std::ptrdiff_t ahead) {
   __m512d p0 = _mm512_setzero_pd(), p1 = p0, p2 = p0, p3 = p0;
   std::size_t i = 0;
   for (; i + 32 <= dim; i += 32) {
+    prefetch(reinterpret_cast<const std::byte*>(x + i) + ahead, 32 * sizeof(T));
     p0 = add_squares(p0, x + i);
     p1 = add_squares(p1, x + i + 8);
     p2 = add_squares(p2, x + i + 16);
@@ -116,9 +117,8 @@ std::size_t pack(const std::byte* rows, std::ptrdiff_t stride, std::size_t n, st
   constexpr std::size_t kBlockBytes = W == kInt4 ? 32 : 64;
   const std::size_t row_bytes = W == kInt4 ? dim / 2 : dim;
   for (std::size_t row = 0; row < n; ++row, rows += stride, out += row_bytes) {
-    prefetch(rows + kPrefetchRows * stride, dim * sizeof(T));
     const T* const x = reinterpret_cast<const T*>(rows);
-    const double squares = sum_of_squares(x, dim);
+    const double squares = sum_of_squares(x, dim, kPrefetchRows * stride);
     if (!(squares >= kMinSquares && squares <= kMaxSquares)) return row;
     const Steps steps(steps_per_unit / _mm_cvtsd_f64(_mm_sqrt_pd(_mm_set1_pd(squares))));
     std::uint8_t* to = out;
@@ -137,9 +137,10 @@ std::size_t pack(const std::byte* rows, std::ptrdiff_t stride, std::size_t n, st
   return n;
 }
 
-void widen_half(const std::byte* x, std::size_t n, float* out) {
+void widen_half(const std::byte* x, std::size_t n, float* out, std::ptrdiff_t ahead) {
   std::size_t i = 0;
   for (; i + 16 <= n; i += 16) {
+    if (i % 32 == 0) prefetch(x + 2 * i + ahead, 64);
     _mm512_storeu_ps(out + i, _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(x + 2 * i))));
   }
   if (i < n) {
@@ -148,8 +149,9 @@ void widen_half(const std::byte* x, std::size_t n, float* out) {
   }
 }
 
-void widen_bfloat16(const std::byte* x, std::size_t n, float* out) {
+void widen_bfloat16(const std::byte* x, std::size_t n, float* out, std::ptrdiff_t ahead) {
   for (std::size_t i = 0; i < n; i += 16) {
+    if (i % 32 == 0) prefetch(x + 2 * i + ahead, 64);
     const __mmask16 mask = head16(n - i);
     const __m512i wide = _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(mask, x + 2 * i));
     _mm512_mask_storeu_ps(out + i, mask, _mm512_castsi512_ps(_mm512_slli_epi32(wide, 16)));

@@ -6,6 +6,7 @@
 #include <cstring>
 
 #include "../kernel_table.h"
+#include "../prefetch.h"
 #include "../squares.h"
 
 namespace frazil {
@@ -74,12 +75,13 @@ float from_half(std::uint16_t h) {
   return h & 0x8000 ? -value : value;
 }
 
-void widen_half(const std::byte* x, std::size_t n, float* out) {
+void widen_half(const std::byte* x, std::size_t n, float* out, std::ptrdiff_t) {
   for (std::size_t i = 0; i < n; ++i) out[i] = from_half(load<std::uint16_t>(x + 2 * i));
 }
 
-void widen_bfloat16(const std::byte* x, std::size_t n, float* out) {
+void widen_bfloat16(const std::byte* x, std::size_t n, float* out, std::ptrdiff_t ahead) {
   for (std::size_t i = 0; i < n; ++i) {
+    if (i % 32 == 0) prefetch(x + 2 * i + ahead, 64);
     const std::uint32_t bits = static_cast<std::uint32_t>(load<std::uint16_t>(x + 2 * i)) << 16;
     std::memcpy(out + i, &bits, sizeof bits);
   }

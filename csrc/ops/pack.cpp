@@ -83,7 +83,6 @@ RowReader::RowReader(const Kernels& kernels, const Format& format, const FloatMa
 
 const std::byte* RowReader::values(std::size_t row) {
   const std::byte* at = x_.row(row);
-  if (is_adjacent_ && is_16_bit_) prefetch(at + kPrefetchRows * x_.row_stride, 2 * format_.dim);
   if (!is_adjacent_) {
     const std::size_t size = size_of(x_.type);
     copy_.resize(format_.dim * size);
@@ -93,7 +92,8 @@ const std::byte* RowReader::values(std::size_t row) {
   }
   if (!is_16_bit_) return at;
   wide_.resize(format_.dim);
-  (x_.type == FloatType::kHalf ? kernels_.widen_half : kernels_.widen_bfloat16)(at, format_.dim, wide_.data());
+  (x_.type == FloatType::kHalf ? kernels_.widen_half : kernels_.widen_bfloat16)(
+      at, format_.dim, wide_.data(), is_adjacent_ ? kPrefetchRows * x_.row_stride : 0);
   return reinterpret_cast<const std::byte*>(wide_.data());
 }
 
