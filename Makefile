@@ -1,5 +1,5 @@
 # `make demo` and `make test` set everything up, in a virtual environment of their own, and need Python >= 3.10, a C++20 compiler
-# and make. VENV and PYTHON may be given: make test PYTHON=python3.12 VENV=/tmp/venv
+# and make. VENV and PYTHON may be given: make test PYTHON=python3.12 VENV=.venv-3.12
 PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
