@@ -48,6 +48,16 @@ def test_buffers_that_end_at_the_allocation(isa, dim, bits, dtype):
         np.testing.assert_array_equal(decoded, codec.unpack(out))
 
 
+@pytest.mark.parametrize(("dim", "bits"), FEW_FORMATS)
+def test_bfloat16_buffers_that_end_at_the_allocation(isa, dim, bits):
+    codec, x = codec_of(dim, bits), vectors(3, dim, dtype=ml_dtypes.bfloat16)
+    right = expected(codec, x.astype(np.float32))
+    for at_end in (True, False):
+        there = guarded(x.view(np.uint16), at_end=at_end)
+        np.testing.assert_array_equal(codec.pack(there.view(x.dtype)), right)
+        np.testing.assert_array_equal(codec.pack(torch.from_numpy(there).view(torch.bfloat16)), right)
+
+
 @pytest.mark.parametrize(("dim", "bits"), FORMATS)
 def test_nothing_is_written_past_the_output(isa, dim, bits):
     codec, x = codec_of(dim, bits), vectors(5, dim)
@@ -107,6 +117,13 @@ def test_torch_and_bfloat16(isa, codec):
         np.testing.assert_array_equal(codec.pack(tensor[::2, 10:]), expected(codec, tensor.detach().numpy()[::2, 10:]))
 
 
+def test_bfloat16_in_the_other_byte_order():
+    brain = vectors(5, 256).astype(ml_dtypes.bfloat16)
+    swapped = brain.astype(brain.dtype.newbyteorder())
+    np.testing.assert_array_equal(swapped.astype(np.float32), brain.astype(np.float32))
+    np.testing.assert_array_equal(frazil.ARCTIC_INT4.pack(swapped), frazil.ARCTIC_INT4.pack(brain))
+
+
 @pytest.mark.parametrize("dtype", [*FLOATS, ml_dtypes.bfloat16])
 def test_every_16_bit_pattern_widens(isa, dtype):
     codec = frazil.Codec(2, 8, 0.9)
@@ -155,6 +172,21 @@ def test_values_of_any_size(isa, dim, bits):
     np.testing.assert_array_equal(codec.pack(one_large), expected(codec, one_large))
 
 
+@pytest.mark.parametrize("dtype", [*FLOATS, ml_dtypes.bfloat16])
+@pytest.mark.parametrize(("dim", "bits"), [(2, 4), (34, 4), (94, 4), (3, 8), (31, 8), (65, 8), (127, 8)])
+def test_not_finite_in_any_place(isa, dim, bits, dtype):
+    codec = frazil.Codec(dim, bits)
+    for column in range(dim):
+        x = np.ones((3, dim + 2)).astype(dtype)
+        x[1, column] = (np.nan, np.inf, -np.inf)[column % 3]
+        with pytest.raises(ValueError, match="x: row 1 holds NaN or infinity"):
+            codec.pack(x)
+        with pytest.raises(ValueError, match="x: row 0 holds NaN or infinity"):
+            codec.pack(x[1])
+        x[:, dim:] = x[1, column]  # never read
+        assert (codec.pack(x[::2]) == codec.pack(x[0])).all()
+
+
 def test_zero_rows(isa):
     for zero in (0.0, -0.0):
         rows = np.full((3, 256), zero, np.float32)
@@ -174,6 +206,23 @@ def test_values_at_rounding_boundaries(isa, bits, dtype):
     rest = np.sqrt((1 - near**2) / 3)
     x = np.stack([near, rest, -rest, rest], axis=1).astype(dtype)
     np.testing.assert_array_equal(codec.pack(x), expected(codec, x))
+
+
+@pytest.mark.parametrize("dim", [30, 100, 256])
+@pytest.mark.parametrize("bits", [4, 8])
+def test_rows_that_the_last_bit_of_the_sum_of_squares_decides(isa, bits, dim):
+    """Adding the squares in any other order, or fusing them, gives other codes for some of these rows."""
+    codec = frazil.Codec(dim, bits, 0.5)
+    x = vectors(200, dim, dtype=np.float64)
+    codes = np.random.default_rng(dim).integers(codec.levels // 4, 3 * codec.levels // 4, len(x))
+    boundaries = (codes + 0.5) * codec.step - codec.limit
+    x[:, 0] = boundaries * np.sqrt(np.sum(x[:, 1:] ** 2, axis=1) / (1 - boundaries**2))
+    x = np.concatenate([x] * 9)
+    x[:, 0] += np.repeat(np.arange(-4, 5), 200) * np.spacing(x[:, 0])
+    in_order, norms = expected(codec, x), np.sqrt(np.add.accumulate(x * x, axis=1)[:, -1:])
+    one_by_one = np.rint(x * (codec.levels / (2 * codec.limit) / norms) - 0.5) + 2 ** (bits - 1)
+    assert (reference.to_bytes(np.clip(one_by_one, 0, codec.levels), bits) != in_order).any()
+    np.testing.assert_array_equal(codec.pack(x), in_order)
 
 
 @pytest.mark.parametrize("limit", [1e-6, 1e-3, 0.05, 1.0, 1e6])
@@ -221,5 +270,7 @@ def test_real_embeddings_against_the_formula(collections, codec):
 def check_formula(codec, x):
     for start in range(0, len(x), 20_000):
         part = x[start : start + 20_000]
-        codes = reference.from_bytes(codec.pack(part), codec.bits).astype(int)
+        rows = codec.pack(part)
+        np.testing.assert_array_equal(rows, expected(codec, part))
+        codes = reference.from_bytes(rows, codec.bits).astype(int)
         assert_within_boundaries(codes, reference.positions(part, codec.dim, codec.bits, codec.limit))

@@ -1,8 +1,10 @@
 """score: every instruction set against the reference, bit for bit."""
 
+import ml_dtypes
 import numpy as np
 import pytest
 import reference
+import torch
 from guarded import Canaries, guarded, misaligned
 from shapes import FEW_FORMATS, FORMATS, QUERIES, ROWS, codec_of, random_codes, vectors
 
@@ -88,6 +90,68 @@ def test_queries_of_any_type_and_size(isa, dtype, query_bits):
             frazil.ARCTIC_INT4.score(queries[:, ::-1], rows),
             expected(frazil.ARCTIC_INT4, np.ascontiguousarray(queries[:, ::-1]), rows, 8),
         )
+
+
+@pytest.mark.parametrize("query_bits", BITS)
+def test_queries_of_torch_and_bfloat16(isa, query_bits):
+    codec = frazil.ARCTIC_INT4
+    rows, plain = random_codes(20, codec), vectors(18, 300)
+    for dtype in (torch.float32, torch.float16, torch.float64, torch.bfloat16):
+        tensor = torch.from_numpy(plain).to(dtype)
+        exact = tensor.float().numpy() if dtype != torch.float64 else tensor.numpy()
+        right = expected(codec, exact, rows, query_bits)
+        for queries in (tensor, tensor.clone().requires_grad_(), tensor.T.contiguous().T):
+            for q in (1, 18):
+                scores = codec.score(queries[:q], torch.from_numpy(rows), query_bits=query_bits)
+                np.testing.assert_array_equal(scores, right[:q])
+        np.testing.assert_array_equal(codec.score(tensor[::2], rows, query_bits=query_bits), right[::2])
+    brain = plain.astype(ml_dtypes.bfloat16)
+    scores = codec.score(brain, rows, query_bits=query_bits)
+    np.testing.assert_array_equal(scores, expected(codec, brain.astype(np.float32), rows, query_bits))
+
+
+@pytest.mark.parametrize("query_bits", BITS)
+def test_queries_of_any_alignment_and_strides(isa, query_bits):
+    codec = frazil.ARCTIC_INT8
+    rows = random_codes(20, codec)
+    for dtype in (np.float32, np.float16, np.float64):
+        plain = vectors(18, 600, dtype=dtype)
+        views = [plain[::-1], plain[::2], plain[:, ::2], plain[:, 300::-1], np.asfortranarray(plain), plain[:, 77:]]
+        views += [np.broadcast_to(plain[3], (9, 600)), plain.astype(plain.dtype.newbyteorder())]
+        views += [misaligned(plain[:9], offset) for offset in (1, 2, 3, 7, 31, 33, 63)]
+        for view in views:
+            right = expected(codec, np.ascontiguousarray(view).astype(dtype), rows, query_bits)
+            np.testing.assert_array_equal(codec.score(view, rows, query_bits=query_bits), right)
+
+
+def test_queries_at_rounding_boundaries():
+    """Of whole numbers, whose 127ths of the largest are often ties; some turn on how 127 / m is rounded."""
+    codec = frazil.Codec(128, 8, 0.5)
+    largest = np.arange(2, 600)[:, None]
+    for dtype in (np.float32, np.float64):
+        queries = (np.random.default_rng(0).integers(-600, 600, (len(largest), 128)) % (largest + 1)).astype(dtype)
+        queries[:, 0] = largest[:, 0]
+        at_once = np.rint(queries * 127.0 / largest)
+        assert (reference.quantize_queries(queries, 128, codec.limit, 8)[0] != at_once).any()
+        rows = random_codes(20, codec)
+        for q in (1, 7, len(queries)):
+            np.testing.assert_array_equal(codec.score(queries[:q], rows), expected(codec, queries[:q], rows, 8))
+
+
+def test_float_queries_at_rounding_boundaries():
+    """Of two numbers, the first of which, over the norm, lies between two floats: the last bit of a double decides."""
+    codec, rng = frazil.Codec(2, 8, 0.5), np.random.default_rng(0)
+    between = (rng.integers(2**23, 2**24, 500) * 2 + 1) / 2**25  # 0.5 to 1, halfway between neighbouring floats
+    second = rng.uniform(0.5, 2, 500)
+    queries = np.stack([between * np.sqrt(second**2 / (1 - between**2)), second], axis=1)
+    queries = np.concatenate([queries] * 5)
+    queries[:, 0] += np.repeat(np.arange(-2, 3), 500) * np.spacing(queries[:, 0])
+    norms = np.sqrt(np.sum(queries**2, axis=1, keepdims=True))
+    floats = reference.quantize_queries(queries, 2, codec.limit, 32)[0]
+    assert ((queries * (1 / norms)).astype(np.float32) != floats).any()
+    rows = np.array([[255, 128], [128, 255], [0, 127]], np.uint8)
+    scores = codec.score(queries, rows, query_bits=32)
+    np.testing.assert_array_equal(scores, expected(codec, queries, rows, 32))
 
 
 def test_zero_queries_score_zero(isa):

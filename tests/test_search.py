@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import reference
-from guarded import guarded
+from guarded import guarded, misaligned
 from shapes import FEW_FORMATS, QUERIES, ROWS, codec_of, random_codes, vectors
 
 import frazil
@@ -153,6 +153,31 @@ def test_allow(isa, codec, density):
             check(codec, queries[:q], rows, k, query_bits, allow=mask)
             check(codec, queries[:q], rows, k, query_bits, allow=shuffled)
     check(codec, queries, rows, 10, allow=mask, threads=3)
+
+
+VIEWS = {
+    "every third row": lambda codes: codes[::3, :128],
+    "backwards": lambda codes: codes[::-1, 128:],
+    "of a wider array": lambda codes: codes[:, :128],
+    "every other byte": lambda codes: codes[:, ::2],
+    "bytes backwards": lambda codes: codes[:, 127::-1],
+    "Fortran order": lambda codes: np.asfortranarray(codes[:, :128]),
+    "one row again and again": lambda codes: np.broadcast_to(codes[5, :128], (2_000, 128)),
+    "misaligned": lambda codes: misaligned(np.ascontiguousarray(codes[:, 50:178]), 33),
+}
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_any_strides_of_codes(isa, view):
+    wide = np.random.default_rng(0).integers(0, 256, (3_000, 256), dtype=np.uint8)
+    rows, queries = VIEWS[view](wide), vectors(9, 256)
+    assert rows.shape[1] == 128
+    kinds = masks(len(rows))
+    for q, query_bits in ((1, 8), (9, 8), (1, 32)):
+        check(frazil.ARCTIC_INT4, queries[:q], rows, 10, query_bits, threads=1)
+        for density in ("50%", "block", "runs"):
+            check(frazil.ARCTIC_INT4, queries[:q], rows, 10, query_bits, allow=kinds[density])
+            check(frazil.ARCTIC_INT4, queries[:q], rows, 10, query_bits, allow=np.flatnonzero(kinds[density])[::-1])
 
 
 def test_allow_of_any_type():

@@ -49,7 +49,8 @@ def as_floats(x: Any, name: str) -> tuple[NDArray[Any], bool]:
     if array.dtype in _FLOATS:
         return array, False
     if array.dtype.name == "bfloat16":
-        return array.view(np.uint16), True
+        patterns = array.view(np.dtype(np.uint16).newbyteorder(array.dtype.byteorder))
+        return patterns.astype(np.uint16, copy=False), True
     if array.dtype.newbyteorder("=") in _FLOATS:
         return array.astype(array.dtype.newbyteorder("=")), False
     wanted = "float32, float16, float64 or (from torch or ml_dtypes) bfloat16"

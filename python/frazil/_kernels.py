@@ -48,17 +48,21 @@ class use_kernels:
     def __init__(self, name: str | None) -> None:
         if name is not None and not isinstance(name, str):
             raise TypeError(f"name: expected a string or None, got {type(name).__name__}")
-        # What UTF-8 cannot hold is no instruction set's name either, and must get as far as the list of those.
-        self._name = None if name is None else name.encode(errors="replace").decode()
-        self._before = _native.force_kernels(self._name)
+        # What UTF-8 or a C string cannot hold is no set's name either, and must get as far as the list of those.
+        self._name = None if name is None else name.encode(errors="replace").decode().replace("\0", "?")
+        self._before = [_native.force_kernels(self._name)]  # what to force again, at the end of each block
+        self._is_new = True
 
     def __enter__(self) -> str:
         now = _native.force_kernels(self._name)
-        if now != self._name:  # another was forced since this object was made
-            self._before = now
+        if not self._is_new:
+            self._before.append(now)
+        elif now != self._name:  # another was forced since this object was made
+            self._before[0] = now
+        self._is_new = False
         return _native.active_kernels()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        _native.force_kernels(self._before)
+        _native.force_kernels(self._before.pop())
