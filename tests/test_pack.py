@@ -183,6 +183,10 @@ def test_not_finite_in_any_place(isa, dim, bits, dtype):
             codec.pack(x)
         with pytest.raises(ValueError, match="x: row 0 holds NaN or infinity"):
             codec.pack(x[1])
+        zeros = np.zeros((1, dim)).astype(dtype)  # a NaN among them must not be lost on the way to a zero row
+        zeros[0, column] = x[1, column]
+        with pytest.raises(ValueError, match="x: row 0 holds NaN or infinity"):
+            codec.pack(zeros)
         x[:, dim:] = x[1, column]  # never read
         assert (codec.pack(x[::2]) == codec.pack(x[0])).all()
 
@@ -212,7 +216,8 @@ def test_values_at_rounding_boundaries(isa, bits, dtype):
 @pytest.mark.parametrize("bits", [4, 8])
 def test_rows_that_the_last_bit_of_the_sum_of_squares_decides(isa, bits, dim):
     """Adding the squares in any other order, or fusing them, gives other codes for some of these rows."""
-    codec = frazil.Codec(dim, bits, 0.5)
+    codec = frazil.Codec(dim, bits, 0.29)  # levels / (2 * limit) is not 1 / step here
+    assert codec.levels / (2 * codec.limit) != 1 / codec.step
     x = vectors(200, dim, dtype=np.float64)
     codes = np.random.default_rng(dim).integers(codec.levels // 4, 3 * codec.levels // 4, len(x))
     boundaries = (codes + 0.5) * codec.step - codec.limit

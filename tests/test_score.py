@@ -154,6 +154,26 @@ def test_float_queries_at_rounding_boundaries():
     np.testing.assert_array_equal(scores, expected(codec, queries, rows, 32))
 
 
+def test_scales_at_rounding_boundaries():
+    """Limits that bring the scale of all scores between two floats, where the last bit of a double decides."""
+    rng, ways = np.random.default_rng(0), set()
+    between = (rng.integers(2**23, 2**24, 60) * 2 + 1) / 2**25 / 2**14
+    for bits, query_bits in ((4, 4), (8, 4), (4, 8), (8, 8)):
+        queries, rows = vectors(1, 16), random_codes(5, frazil.Codec(16, bits))
+        levels, largest, norm = 2**bits - 1, np.abs(queries).max().astype(float), np.linalg.norm(queries.astype(float))
+        for scale in between:
+            exact = np.sqrt(scale * 15 * levels) if query_bits == 4 else scale * levels * norm * 127 / largest
+            for limit in (exact + np.arange(-3, 4) * np.spacing(exact)).tolist():
+                codec = frazil.Codec(16, bits, limit)
+                right = expected(codec, queries, rows, query_bits)
+                np.testing.assert_array_equal(codec.score(queries, rows, query_bits=query_bits), right)
+                s = reference.quantize_queries(queries, 16, limit, query_bits)[1][0]
+                other = limit * (1 / 15) if query_bits == 4 else largest / 127 / norm
+                if np.float32(s * (limit / levels)) != np.float32(other * (limit / levels)):
+                    ways.add((bits, query_bits))
+    assert len(ways) == 4, "limits that tell no order of operations from another"
+
+
 def test_zero_queries_score_zero(isa):
     rows = random_codes(20, frazil.ARCTIC_INT4)
     zero = np.zeros((1, 256), np.float32)

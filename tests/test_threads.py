@@ -3,6 +3,7 @@
 import multiprocessing
 import os
 import platform
+import signal
 import subprocess
 import sys
 import threading
@@ -24,9 +25,17 @@ def run_python(program, timeout=60, **environment):
     """Run a program in a fresh interpreter; a deadlock fails by the timeout."""
     command = [sys.executable, "-c", program]
     everything = {**os.environ, **environment}
-    done = subprocess.run(command, capture_output=True, text=True, timeout=timeout, check=False, env=everything)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen(command, env=everything, start_new_session=True, **pipes) as process:
+        try:
+            out, errors = process.communicate(timeout=timeout)
+        except subprocess.TimeoutExpired:
+            if hasattr(os, "killpg"):
+                os.killpg(process.pid, signal.SIGKILL)  # its forked children, too
+            process.kill()
+            raise
+    assert process.returncode == 0, out + errors
+    return out
 
 
 @pytest.mark.parametrize("codec", CODECS, ids=str)
@@ -131,6 +140,16 @@ def test_an_error_in_a_thread_leaves_the_pool_usable():
             frazil.ARCTIC_INT4.pack(x, threads=4)
     x[15_000] = vectors(20_000, 256)[15_000]
     np.testing.assert_array_equal(frazil.ARCTIC_INT4.pack(x, threads=4), codes)
+
+
+def test_the_first_of_many_bad_rows_is_named():
+    x = np.ones((40_000, 256), np.float32)
+    x[255::256, 17] = np.nan  # the last of each 256, which one thread takes at a time
+    for bad in range(7_880, 33_000, 256):  # found while other threads are on their way to later ones
+        x[: bad + 55, 17] = 1
+        x[bad, 17] = np.nan
+        with pytest.raises(ValueError, match=f"x: row {bad} holds"):
+            frazil.ARCTIC_INT4.pack(x, threads=4)
 
 
 SEARCH = """if True:

@@ -87,13 +87,6 @@ void widen_bfloat16(const std::byte* x, std::size_t n, float* out, std::ptrdiff_
   }
 }
 
-// The code of dimension i of a row.
-template <Width W>
-int code_at(const std::uint8_t* row, std::size_t i) {
-  if constexpr (W == kInt4) return (row[i / 2] >> (i % 2 ? 0 : 4)) & 15;
-  return row[i];
-}
-
 template <Width W>
 void unpack(const std::uint8_t* rows, std::ptrdiff_t stride, std::size_t n, std::size_t dim, float half_step,
             float* out) {

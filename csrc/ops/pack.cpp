@@ -37,11 +37,10 @@ double squares_of(const std::vector<double>& values) {
 // Scales values by a power of two so that the largest is in [1, 2), rounding them to the row's own type. Returns the
 // new sum of squares: 0 if all are zero, NaN if one is not finite.
 double rescale(std::vector<double>& values, bool to_single) {
-  double largest = 0;
   for (const double value : values) {
     if (!std::isfinite(value)) return std::numeric_limits<double>::quiet_NaN();
-    largest = std::max(largest, std::fabs(value));
   }
+  const double largest = largest_of(values);
   if (largest == 0) return 0;
   const int exponent = std::ilogb(largest);
   for (double& value : values) {
@@ -113,6 +112,12 @@ std::vector<double>& RowReader::doubles(std::size_t row, double& squares) {
   squares = squares_of(doubles_);
   if (!(squares >= kMinSquares && squares <= kMaxSquares)) squares = rescale(doubles_, !is_double);
   return doubles_;
+}
+
+double largest_of(const std::vector<double>& values) {
+  double largest = 0;
+  for (const double value : values) largest = std::max(largest, std::fabs(value));
+  return largest;
 }
 
 void fail_not_finite(const char* name, std::size_t row) {

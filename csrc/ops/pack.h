@@ -40,6 +40,9 @@ class RowReader {
   std::vector<double> doubles_;
 };
 
+// The largest absolute value; of NaNs it knows nothing.
+double largest_of(const std::vector<double>& values);
+
 [[noreturn]] void fail_not_finite(const char* name, std::size_t row);
 
 // Decodes all rows of codes into `out`, (codes.rows, dim).

@@ -11,7 +11,7 @@ namespace frazil {
 namespace {
 
 constexpr std::size_t kChunk = 16;
-constexpr std::size_t kValuesPerThread = 1 << 17;
+constexpr std::size_t kValuesPerThread = 1 << 17;  // these are slower than packing (pack.cpp): half as many
 
 // docs/format.md §4. Each returns false if the row is not finite.
 class Preparer {
@@ -40,8 +40,7 @@ class Preparer {
 
   void eight_bits(std::size_t q, const std::vector<double>& values, double squares) {
     if (squares == 0) return finish(q, 0);  // the entries are zero already
-    double largest = 0;
-    for (const double value : values) largest = std::max(largest, std::fabs(value));
+    const double largest = largest_of(values);
     const double to_steps = 127 / largest;
     std::int8_t* const to = queries_.integers.data() + q * queries_.stride;
     for (std::size_t i = 0; i < values.size(); ++i) {
@@ -64,8 +63,7 @@ class Preparer {
     }
     std::int8_t* const to = queries_.integers.data() + q * queries_.stride;
     for (std::size_t i = 0; i < values.size(); ++i) {
-      const int code = (codes_[i / 2] >> (i % 2 ? 0 : 4)) & 15;
-      to[position(i)] = static_cast<std::int8_t>(2 * code - 15);
+      to[position(i)] = static_cast<std::int8_t>(2 * code_at<kInt4>(codes_.data(), i) - 15);
     }
     finish(q, format_.limit / 15);
   }

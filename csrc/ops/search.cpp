@@ -164,7 +164,7 @@ void search(const Format& format, const FloatMatrix& x, const CodeMatrix& codes,
   if (queries.count == 0 || columns == 0) return;
 
   Search search(kernels, format, queries, codes, allowed, columns, scores, rows);
-  const std::size_t candidates = std::max(2 * columns, columns + 128) * sizeof(std::uint64_t);
+  const std::size_t candidates = TopK::capacity(columns) * sizeof(std::uint64_t);
   const std::size_t group = std::clamp<std::size_t>(kCandidateBytes / candidates, 1, kQueryGroup);
   const std::size_t bytes = allowed.count() * format.row_bytes();
   const unsigned workers = parallel::worth(threads, bytes * queries.count, kBytesPerThread);

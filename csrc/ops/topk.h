@@ -24,7 +24,10 @@ struct Hit {
 // one 64-bit key: the score's bits, made to order as integers do, above the row's complement.
 class TopK {
  public:
-  explicit TopK(std::size_t k) : k_(k), capacity_(std::max(2 * k, k + 128)) {}
+  explicit TopK(std::size_t k) : k_(k), capacity_(capacity(k)) {}
+
+  // How many candidates are held at most.
+  static std::size_t capacity(std::size_t k) { return std::max(2 * k, k + 128); }
 
   // No score below or equal to this can enter any more. Minus infinity until k candidates are known to be better.
   float bound() const { return bound_; }
