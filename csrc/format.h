@@ -44,7 +44,6 @@ static constexpr std::size_t kPlaneAlign = 64;
   return width == kInt4 ? (i % 2) * plane_stride(row_bytes) + i / 2 : i;
 }
 
-
 // The code of dimension i of a row.
 template <Width W>
 [[maybe_unused]] static constexpr int code_at(const std::uint8_t* row, std::size_t i) {
