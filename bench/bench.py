@@ -88,7 +88,7 @@ def bench_single(rows: int, repeats: int, rng: np.random.Generator) -> dict[str,
     query = rng.standard_normal((1, CODEC.dim), dtype=np.float32)
     with frazil.use_kernels("scalar"):
         check = must_equal(CODEC.search(query, codes, K))
-    runs: dict[str, Callable[[], Any]] = {"read": lambda: _native.read_bytes(codes)}
+    runs: dict[str, Callable[[], Any]] = {"read": lambda: _native.read_bytes(codes, 1)}
     for isa in frazil.kernels():
         runs[isa] = with_kernels(isa, lambda: CODEC.search(query, codes, K, threads=1), check)
     seconds = interleave(runs, repeats)

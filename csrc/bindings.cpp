@@ -248,11 +248,26 @@ std::pair<py::array, py::array> py_search(const py::array& queries, bool bfloat1
   return {std::move(scores), std::move(rows)};
 }
 
-std::uint64_t py_read_bytes(const py::array_t<std::uint8_t, py::array::c_style>& bytes) {
+std::uint64_t py_read_bytes(const py::array_t<std::uint8_t, py::array::c_style>& bytes, unsigned threads) {
   const std::uint8_t* const data = bytes.data();
   const auto n = static_cast<std::size_t>(bytes.size());
   const Unlocked unlocked;
-  return read_bytes(data, n);
+  return read_bytes(data, n, threads);
+}
+
+std::uint64_t py_read_rows(const py::array_t<std::uint8_t, py::array::c_style>& rows, std::size_t kept,
+                           unsigned threads) {
+  if (rows.ndim() != 2) fail("rows: expected shape (n, row_bytes), got " + shape_of(rows));
+  const auto n = static_cast<std::size_t>(rows.shape(0)), stride = static_cast<std::size_t>(rows.shape(1));
+  if (kept > stride) fail("kept: expected at most " + std::to_string(stride) + ", got " + std::to_string(kept));
+  const std::uint8_t* const data = rows.data();
+  const Unlocked unlocked;
+  return read_rows(data, n, kept, stride, threads);
+}
+
+std::uint64_t py_dot_peak(std::uint64_t rounds, unsigned threads) {
+  const Unlocked unlocked;
+  return dot_peak(rounds, threads);
 }
 
 template <class Pairs>
@@ -292,5 +307,7 @@ PYBIND11_MODULE(_native, module, py::mod_gil_not_used()) {
   });
   module.def("cpu_name", cpu_name);
   module.def("default_threads", parallel::default_threads);
-  module.def("read_bytes", py_read_bytes, "bytes"_a);
+  module.def("read_bytes", py_read_bytes, "bytes"_a, "threads"_a);
+  module.def("read_rows", py_read_rows, "rows"_a, "kept"_a, "threads"_a);
+  module.def("dot_peak", py_dot_peak, "rounds"_a, "threads"_a);
 }

@@ -61,6 +61,7 @@ std::uint32_t cpu_features() {
     if (bit(one.c, 12)) features |= kFma;
     if (bit(one.c, 29)) features |= kF16c;
     if (bit(seven.b, 5)) features |= kAvx2;
+    if (seven.a >= 1 && bit(cpuid(7, 1).a, 4)) features |= kAvxVnni;
     if (zmm) {
       if (bit(seven.b, 16)) features |= kAvx512F;
       if (bit(seven.b, 17)) features |= kAvx512Dq;

@@ -15,6 +15,7 @@ enum CpuFeature : std::uint32_t {
   kAvx512Dq = 1u << 5,
   kAvx512Vl = 1u << 6,
   kAvx512Vnni = 1u << 7,
+  kAvxVnni = 1u << 8,
 };
 
 // The features that the CPU has and whose registers the operating system saves.

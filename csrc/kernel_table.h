@@ -32,40 +32,47 @@ struct TileKernels {
 };
 
 struct Kernels {
-  const char* name;
+  const char* name = {};
 
   // Packs rows of floats until a row whose sum of squares is out of range (or NaN); returns how many rows were packed.
   // `stride` is the distance in bytes between rows; the values of a row are adjacent.
   using Pack = std::size_t(const std::byte* x, std::ptrdiff_t stride, std::size_t n, std::size_t dim,
                            double steps_per_unit, std::uint8_t* out);
-  Pack* pack_single[kWidths];
-  Pack* pack_double[kWidths];
+  Pack* pack_single[kWidths] = {};
+  Pack* pack_double[kWidths] = {};
 
   // Widens n adjacent 16-bit floats, and asks for those `ahead` bytes further on.
   using Widen = void(const std::byte* x, std::size_t n, float* out, std::ptrdiff_t ahead);
-  Widen* widen_half;
-  Widen* widen_bfloat16;
+  Widen* widen_half = {};
+  Widen* widen_bfloat16 = {};
 
   // out[r * dim + i] = (2 * code - levels) * half_step
   using Unpack = void(const std::uint8_t* rows, std::ptrdiff_t stride, std::size_t n, std::size_t dim, float half_step,
                       float* out);
-  Unpack* unpack[kWidths];
+  Unpack* unpack[kWidths] = {};
 
   // dots[r] = <query, row r>, one query (by planes) against rows where they lie.
   using DotRows = void(const std::uint8_t* rows, std::ptrdiff_t stride, std::size_t n, std::size_t row_bytes,
                        const std::int8_t* query, std::int32_t* dots);
-  DotRows* dot_rows[kWidths];
+  DotRows* dot_rows[kWidths] = {};
 
   // scores[r] = <query, 2 * code - levels> * half_step, in the order of docs/format.md §5.
   using FloatRows = void(const std::uint8_t* rows, std::ptrdiff_t stride, std::size_t n, std::size_t row_bytes,
                          const float* query, float half_step, float* scores);
-  FloatRows* float_rows[kWidths];
+  FloatRows* float_rows[kWidths] = {};
 
   // Writes the indices of the dots that reach the threshold, ascending; returns how many. `picked` has room for n.
   using Select = std::size_t(const std::int32_t* dots, std::size_t n, std::int32_t threshold, std::uint32_t* picked);
-  Select* select;
+  Select* select = {};
 
-  const TileKernels* tiles;
+  const TileKernels* tiles = {};
+
+  // Multiplies codes with a query and sums the products up, at the rate that the unit has at most, reading no memory to
+  // speak of: what tiles are measured against. codes: 512 bytes, query: 512, sums: 512 numbers, to be carried on from
+  // and left. Returns how many products.
+  using DotPeak = std::uint64_t(std::uint64_t rounds, const std::uint8_t* codes, const std::int8_t* query,
+                                std::int32_t* sums);
+  DotPeak* dot_peak = {};
 };
 
 // Calls fn(name, slot of a, slot of b) for each slot.
@@ -85,6 +92,7 @@ void for_each_slot(Kernels& a, const Kernels& b, Fn&& fn) {
   fn("float_rows_int8", a.float_rows[kInt8], b.float_rows[kInt8]);
   fn("select", a.select, b.select);
   fn("tiles", a.tiles, b.tiles);
+  fn("dot_peak", a.dot_peak, b.dot_peak);
 }
 
 }  // namespace frazil

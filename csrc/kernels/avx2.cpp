@@ -1,31 +1,10 @@
 // AVX2 with FMA and F16C (Haswell, Zen and later). The integer work is vpmaddubsw: pairs of u8 x s8 products summed
 // into 16-bit lanes, with saturation. Codes are therefore multiplied as nibbles: 16 products of at most 15 * 127 fit
 // into 16 bits, two of 255 * 127 would not. A byte is 16 * its high nibble + its low one.
-#include <immintrin.h>
-
-#include <cstring>
-
-#include "../kernel_table.h"
-#include "../prefetch.h"
-#include "common.h"
+#include "vectors256.h"
 
 namespace frazil {
 namespace {
-
-__m256i load256(const void* at) { return _mm256_loadu_si256(static_cast<const __m256i*>(at)); }
-void store256(void* at, __m256i v) { _mm256_storeu_si256(static_cast<__m256i*>(at), v); }
-
-// The n < 32 bytes at `at`, then zeros.
-__m256i load_head(const std::uint8_t* at, std::size_t n) {
-  alignas(32) std::uint8_t bytes[32] = {};
-  std::memcpy(bytes, at, n);
-  return load256(bytes);
-}
-// The first n bytes at `at`, of which 32 are read if there are so many.
-__m256i load_bytes(const std::uint8_t* at, std::size_t n) { return n >= 32 ? load256(at) : load_head(at, n); }
-
-__m256i high_nibbles(__m256i bytes) { return _mm256_and_si256(_mm256_srli_epi16(bytes, 4), _mm256_set1_epi8(15)); }
-__m256i low_nibbles(__m256i bytes) { return _mm256_and_si256(bytes, _mm256_set1_epi8(15)); }
 
 // ---------------------------------------------------------------- pack
 
@@ -181,7 +160,8 @@ __m256i widen_sums(__m256i sums16) { return _mm256_madd_epi16(sums16, _mm256_set
 
 // The products of one row with the query, in 8 lanes to be summed.
 template <Width W>
-__m256i dot_row(const std::uint8_t* row, std::size_t row_bytes, const std::int8_t* plane0, const std::int8_t* plane1) {
+FRAZIL_INLINE inline __m256i dot_row(const std::uint8_t* row, std::size_t row_bytes, const std::int8_t* plane0,
+                                     const std::int8_t* plane1) {
   __m256i sum = _mm256_setzero_si256();
   for (std::size_t j = 0; j < row_bytes; j += 128) {  // of each 128 bytes, 8 products of pairs go into a 16-bit lane
     __m256i high = _mm256_setzero_si256(), low = high;
@@ -200,43 +180,13 @@ __m256i dot_row(const std::uint8_t* row, std::size_t row_bytes, const std::int8_
   return sum;
 }
 
-// Lane l of the result is the sum of the lanes of v[l].
-__m256i sum_each(const __m256i (&v)[8]) {
-  __m256i pairs[4], quads[2];
-  for (int i = 0; i < 4; ++i) {
-    pairs[i] =
-        _mm256_add_epi32(_mm256_unpacklo_epi32(v[2 * i], v[2 * i + 1]), _mm256_unpackhi_epi32(v[2 * i], v[2 * i + 1]));
-  }
-  for (int i = 0; i < 2; ++i) {
-    quads[i] = _mm256_add_epi32(_mm256_unpacklo_epi64(pairs[2 * i], pairs[2 * i + 1]),
-                                _mm256_unpackhi_epi64(pairs[2 * i], pairs[2 * i + 1]));
-  }
-  return _mm256_add_epi32(_mm256_permute2x128_si256(quads[0], quads[1], 0x20),
-                          _mm256_permute2x128_si256(quads[0], quads[1], 0x31));
-}
-
 template <Width W>
 void dot_rows(const std::uint8_t* rows, std::ptrdiff_t stride, std::size_t n, std::size_t row_bytes,
               const std::int8_t* query, std::int32_t* dots) {
   const std::int8_t* const second = query + (W == kInt4 ? plane_stride(row_bytes) : 0);
-  const std::ptrdiff_t ahead = prefetch_distance(row_bytes, stride);
-  for (std::size_t r = 0; r < n; r += 8) {
-    const std::size_t here = smaller(8, n - r);
-    __m256i sums[8];
-    for (std::size_t i = 0; i < 8; ++i) {
-      const std::uint8_t* const row = rows + static_cast<std::ptrdiff_t>(r + smaller(i, here - 1)) * stride;
-      prefetch(row + ahead, row_bytes);
-      sums[i] = dot_row<W>(row, row_bytes, query, second);
-    }
-    const __m256i totals = sum_each(sums);
-    if (here == 8) {
-      store256(dots + r, totals);
-    } else {
-      alignas(32) std::int32_t last[8];
-      store256(last, totals);
-      std::memcpy(dots + r, last, here * sizeof(std::int32_t));
-    }
-  }
+  const auto one = [&](const std::uint8_t* row, auto bytes)
+                       FRAZIL_INLINE { return dot_row<W>(row, bytes, query, second); };
+  dot_rows_by(one, rows, stride, n, row_bytes, dots);
 }
 
 template <Width W>
@@ -295,127 +245,112 @@ std::size_t select(const std::int32_t* dots, std::size_t n, std::int32_t thresho
 
 // ---------------------------------------------------------------- tiles: many queries
 
-// A tile is groups of 16 rows. In a group, for the high and then the low nibbles, and each four bytes of a row: 2
-// vectors of 8 rows x 4 nibbles.
-constexpr std::size_t kGroup = 16;
-
+// Both widths are split into nibbles: 16 * (sum over high nibbles) + (sum over low ones) for 8 bits.
 std::size_t tile_bytes(Width, std::size_t rows, std::size_t row_bytes) {
   return rows / kGroup * 2 * tile_steps(row_bytes) * 64;
 }
 
-// Transposes 8 x 8 dwords.
-void transpose(__m256i (&v)[8]) {
-  __m256i t[8], u[8];
-  for (int i = 0; i < 4; ++i) {
-    t[2 * i] = _mm256_unpacklo_epi32(v[2 * i], v[2 * i + 1]);
-    t[2 * i + 1] = _mm256_unpackhi_epi32(v[2 * i], v[2 * i + 1]);
-  }
-  for (int i = 0; i < 2; ++i) {  // u[4i + c]: in lane l, dword 4l + c of rows 4i … 4i+3
-    u[4 * i] = _mm256_unpacklo_epi64(t[4 * i], t[4 * i + 2]);
-    u[4 * i + 1] = _mm256_unpackhi_epi64(t[4 * i], t[4 * i + 2]);
-    u[4 * i + 2] = _mm256_unpacklo_epi64(t[4 * i + 1], t[4 * i + 3]);
-    u[4 * i + 3] = _mm256_unpackhi_epi64(t[4 * i + 1], t[4 * i + 3]);
-  }
-  for (int c = 0; c < 4; ++c) {
-    v[c] = _mm256_permute2x128_si256(u[c], u[4 + c], 0x20);
-    v[4 + c] = _mm256_permute2x128_si256(u[c], u[4 + c], 0x31);
-  }
-}
+constexpr std::size_t kFlush = 8;        // steps whose products fit into 16 bits
+constexpr std::size_t kChunkSteps = 64;  // steps for which queries are spread out
+constexpr std::size_t kQueryBlock = 6;   // 12 sums, 2 vectors of rows, a product: the register file holds 16
 
-void load_tile(const std::uint8_t* rows, std::ptrdiff_t stride, std::size_t n, std::size_t row_bytes,
-               std::uint8_t* tile) {
-  const std::size_t steps = tile_steps(row_bytes), plane_bytes = steps * 64;
-  for (std::size_t r = 0; r < n; r += 8) {
-    std::uint8_t* const base = tile + r / kGroup * 2 * plane_bytes + r % kGroup * 4;
-    for (std::size_t j = 0; j < row_bytes; j += 32) {
-      __m256i v[8];
-      for (std::size_t i = 0; i < 8; ++i) {
-        const std::uint8_t* const row = rows + static_cast<std::ptrdiff_t>(r + i) * stride;
-        v[i] = r + i < n ? load_bytes(row + j, row_bytes - j) : _mm256_setzero_si256();
-      }
-      transpose(v);
-      const std::size_t here_steps = smaller(8, steps - j / 4);
-      for (std::size_t c = 0; c < here_steps; ++c) {
-        std::uint8_t* const to = base + (j / 4 + c) * 64;
-        store256(to, high_nibbles(v[c]));
-        store256(to + plane_bytes, low_nibbles(v[c]));
-      }
+// Q queries against a group of 16 rows, over `steps` steps. spread: for each step the Q queries' four entries, eight
+// times each: broadcasting them here took the vector units' time (520 M pairs/s rather than 690, in cache).
+template <std::size_t Q>
+void dot_group(const std::uint8_t* group, std::size_t steps, const std::int8_t* spread, int shift, bool add,
+               std::int32_t* dots, std::size_t dots_stride) {
+  for (std::size_t first = 0; first < steps; first += kFlush) {
+    __m256i sums16[Q * 2];
+    for_each_index<Q * 2>([&](auto i) FRAZIL_INLINE { sums16[i] = _mm256_setzero_si256(); });
+    const std::size_t last = smaller(steps, first + kFlush);
+    for (std::size_t step = first; step < last; ++step, group += 64, spread += Q * 32) {
+      const __m256i rows[2] = {load256(group), load256(group + 32)};
+      for_each_index<Q * 2>([&](auto i) FRAZIL_INLINE {
+        sums16[i] = _mm256_add_epi16(sums16[i], _mm256_maddubs_epi16(rows[i % 2], load256(spread + i / 2 * 32)));
+        FRAZIL_IN_PLACE(sums16[i]);
+      });
     }
+    const bool onto = add || first > 0;
+    for_each_index<Q * 2>([&](auto i) FRAZIL_INLINE {
+      std::int32_t* const to = dots + i / 2 * dots_stride + i % 2 * 8;
+      const __m256i sum = _mm256_slli_epi32(widen_sums(sums16[i]), shift);
+      store256(to, onto ? _mm256_add_epi32(sum, load256(to)) : sum);
+    });
   }
 }
 
-// Q queries against a group of 16 rows.
+// Q queries against all groups of a tile.
 template <Width W, std::size_t Q>
-void dot_group(const std::uint8_t* group, std::size_t row_bytes, const std::int8_t* queries, std::int32_t* dots,
-               std::size_t dots_stride) {
-  constexpr std::size_t kFlush = 8;  // steps whose products fit into 16 bits
+void dot_queries(const std::uint8_t* tile, std::size_t n, std::size_t row_bytes, const std::int8_t* queries,
+                 std::int32_t* dots, std::size_t dots_stride) {
   const std::size_t steps = tile_steps(row_bytes), query_stride = planes(W) * plane_stride(row_bytes);
-  __m256i sums[Q][2];
-  for (auto& sum : sums) sum[0] = sum[1] = _mm256_setzero_si256();
-  for (int nibble = 0; nibble < 2; ++nibble) {  // high, low
-    for (std::size_t first = 0; first < steps; first += kFlush) {
-      __m256i sums16[Q][2];
-      for (auto& sum : sums16) sum[0] = sum[1] = _mm256_setzero_si256();
-      const std::size_t last = smaller(steps, first + kFlush);
-      for (std::size_t step = first; step < last; ++step, group += 64) {
-        const __m256i low = load256(group), high = load256(group + 32);
-        for (std::size_t q = 0; q < Q; ++q) {
-          const __m256i four = _mm256_set1_epi32(four_entries(queries + q * query_stride + 4 * step));
-          sums16[q][0] = _mm256_add_epi16(sums16[q][0], _mm256_maddubs_epi16(low, four));
-          sums16[q][1] = _mm256_add_epi16(sums16[q][1], _mm256_maddubs_epi16(high, four));
-        }
+  const std::size_t group_bytes = tile_bytes(W, kGroup, row_bytes);
+  for (std::size_t nibble = 0; nibble < 2; ++nibble) {  // high, low
+    const std::int8_t* const plane = queries + (W == kInt4 ? nibble * plane_stride(row_bytes) : 0);
+    for (std::size_t first = 0; first < steps; first += kChunkSteps) {
+      const std::size_t here = smaller(kChunkSteps, steps - first);
+      alignas(32) std::int8_t spread[kChunkSteps * Q * 32];
+      for (std::size_t step = 0; step < here; ++step) {
+        for_each_index<Q>([&](auto q) FRAZIL_INLINE {
+          const std::int32_t four = four_entries(plane + q * query_stride + 4 * (first + step));
+          store256(spread + (step * Q + q) * 32, _mm256_set1_epi32(four));
+        });
       }
-      for (std::size_t q = 0; q < Q; ++q) {
-        for (int h = 0; h < 2; ++h) sums[q][h] = _mm256_add_epi32(sums[q][h], widen_sums(sums16[q][h]));
-      }
-    }
-    if constexpr (W == kInt4) {
-      queries += plane_stride(row_bytes);
-    } else if (nibble == 0) {
-      for (auto& sum : sums) {
-        for (auto& half : sum) half = _mm256_slli_epi32(half, 4);
+      const std::uint8_t* const from = tile + (nibble * steps + first) * 64;
+      for (std::size_t r = 0; r < n; r += kGroup) {
+        dot_group<Q>(from + r / kGroup * group_bytes, here, spread, W == kInt8 && nibble == 0 ? 4 : 0,
+                     nibble + first > 0, dots + r, dots_stride);
       }
     }
-  }
-  for (std::size_t q = 0; q < Q; ++q, dots += dots_stride) {
-    store256(dots, sums[q][0]);
-    store256(dots + 8, sums[q][1]);
   }
 }
-
-// 3 queries: 6 sums of 16 bits and 6 of 32, 2 vectors of rows, a broadcast and a product: the register file's 16.
-constexpr std::size_t kQueryBlock = 3;
 
 template <Width W>
 void dot_tile(const std::uint8_t* tile, std::size_t n, std::size_t row_bytes, const std::int8_t* queries,
               std::size_t n_queries, std::int32_t* dots, std::size_t dots_stride) {
-  const std::size_t group_bytes = tile_bytes(W, kGroup, row_bytes), query_stride = planes(W) * plane_stride(row_bytes);
-  using Group = void(const std::uint8_t*, std::size_t, const std::int8_t*, std::int32_t*, std::size_t);
-  static constexpr Group* kBySize[] = {nullptr, dot_group<W, 1>, dot_group<W, 2>, dot_group<W, 3>};
+  const std::size_t query_stride = planes(W) * plane_stride(row_bytes);
+  using Dot = void(const std::uint8_t*, std::size_t, std::size_t, const std::int8_t*, std::int32_t*, std::size_t);
+  static constexpr Dot* kBySize[] = {nullptr,           dot_queries<W, 1>, dot_queries<W, 2>, dot_queries<W, 3>,
+                                     dot_queries<W, 4>, dot_queries<W, 5>, dot_queries<W, 6>};
   for (std::size_t q = 0; q < n_queries; q += kQueryBlock) {
-    const std::size_t block = smaller(kQueryBlock, n_queries - q);
-    for (std::size_t r = 0; r < n; r += kGroup) {
-      kBySize[block](tile + r / kGroup * group_bytes, row_bytes, queries + q * query_stride, dots + q * dots_stride + r,
-                     dots_stride);
-    }
+    kBySize[smaller(kQueryBlock, n_queries - q)](tile, n, row_bytes, queries + q * query_stride, dots + q * dots_stride,
+                                                 dots_stride);
   }
 }
 
-constexpr TileKernels kTiles{kGroup, tile_bytes, {load_tile, load_tile}, {dot_tile<kInt4>, dot_tile<kInt8>}};
+// ---------------------------------------------------------------- the unit's own rate
+
+std::uint64_t dot_peak(std::uint64_t rounds, const std::uint8_t* codes, const std::int8_t* query, std::int32_t* sums) {
+  __m256i sum[8];
+  for_each_index<8>([&](auto i) FRAZIL_INLINE { sum[i] = load256(sums + 8 * i); });
+  const __m256i entries[2] = {load256(query), load256(query + 32)};
+  for (std::uint64_t round = 0; round < rounds; ++round) {
+    for_each_index<8>([&](auto i) FRAZIL_INLINE {
+      const __m256i bytes = load256(codes + (round + i / 2) % 8 * 32);
+      sum[i] = _mm256_add_epi16(sum[i], _mm256_maddubs_epi16(bytes, entries[i % 2]));
+    });
+  }
+  for_each_index<8>([&](auto i) FRAZIL_INLINE { store256(sums + 8 * i, sum[i]); });
+  return rounds * 8 * 32;
+}
+
+constexpr TileKernels kTiles{
+    kGroup, tile_bytes, {load_tile<true>, load_tile<true>}, {dot_tile<kInt4>, dot_tile<kInt8>}};
 
 }  // namespace
 
 extern constinit const Kernels kernels_avx2{
-    "avx2",
-    {pack<kInt4, float, SingleSteps>, pack<kInt8, float, SingleSteps>},
-    {pack<kInt4, double, DoubleSteps>, pack<kInt8, double, DoubleSteps>},
-    widen_half,
-    nullptr,  // widening bfloat16 is a shift: the portable kernel is memory-bound already
-    {unpack<kInt4>, unpack<kInt8>},
-    {dot_rows<kInt4>, dot_rows<kInt8>},
-    {float_rows<kInt4>, float_rows<kInt8>},
-    select,
-    &kTiles,
+    .name = "avx2",
+    .pack_single = {pack<kInt4, float, SingleSteps>, pack<kInt8, float, SingleSteps>},
+    .pack_double = {pack<kInt4, double, DoubleSteps>, pack<kInt8, double, DoubleSteps>},
+    .widen_half = widen_half,
+    // widening bfloat16 is a shift: the portable kernel is memory-bound already
+    .unpack = {unpack<kInt4>, unpack<kInt8>},
+    .dot_rows = {dot_rows<kInt4>, dot_rows<kInt8>},
+    .float_rows = {float_rows<kInt4>, float_rows<kInt8>},
+    .select = select,
+    .tiles = &kTiles,
+    .dot_peak = dot_peak,
 };
 
 }  // namespace frazil

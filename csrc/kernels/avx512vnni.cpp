@@ -446,22 +446,40 @@ void dot_tile(const std::uint8_t* tile, std::size_t n, std::size_t row_bytes, co
   }
 }
 
+// ---------------------------------------------------------------- the unit's own rate
+
+std::uint64_t dot_peak(std::uint64_t rounds, const std::uint8_t* codes, const std::int8_t* query, std::int32_t* sums) {
+  __m512i sum[16];
+  for_each_index<16>([&](auto i) FRAZIL_INLINE { sum[i] = _mm512_loadu_si512(sums + 16 * i); });
+  const __m512i entries = _mm512_loadu_si512(query);
+  for (std::uint64_t round = 0; round < rounds; ++round) {
+    const __m512i bytes = _mm512_loadu_si512(codes + round % 8 * 64);
+    for_each_index<16>([&](auto i) FRAZIL_INLINE {
+      sum[i] = _mm512_dpbusd_epi32(sum[i], bytes, entries);
+      FRAZIL_IN_PLACE(sum[i]);
+    });
+  }
+  for_each_index<16>([&](auto i) FRAZIL_INLINE { _mm512_storeu_si512(sums + 16 * i, sum[i]); });
+  return rounds * 16 * 64;
+}
+
 constexpr TileKernels kTiles{
     kGroup, tile_bytes, {load_tile<kInt4>, load_tile<kInt8>}, {dot_tile<kInt4>, dot_tile<kInt8>}};
 
 }  // namespace
 
 extern constinit const Kernels kernels_avx512vnni{
-    "avx512vnni",
-    {pack<kInt4, float, SingleSteps>, pack<kInt8, float, SingleSteps>},
-    {pack<kInt4, double, DoubleSteps>, pack<kInt8, double, DoubleSteps>},
-    widen_half,
-    widen_bfloat16,
-    {unpack<kInt4>, unpack<kInt8>},
-    {dot_rows<kInt4>, dot_rows<kInt8>},
-    {float_rows<kInt4>, float_rows<kInt8>},
-    select,
-    &kTiles,
+    .name = "avx512vnni",
+    .pack_single = {pack<kInt4, float, SingleSteps>, pack<kInt8, float, SingleSteps>},
+    .pack_double = {pack<kInt4, double, DoubleSteps>, pack<kInt8, double, DoubleSteps>},
+    .widen_half = widen_half,
+    .widen_bfloat16 = widen_bfloat16,
+    .unpack = {unpack<kInt4>, unpack<kInt8>},
+    .dot_rows = {dot_rows<kInt4>, dot_rows<kInt8>},
+    .float_rows = {float_rows<kInt4>, float_rows<kInt8>},
+    .select = select,
+    .tiles = &kTiles,
+    .dot_peak = dot_peak,
 };
 
 }  // namespace frazil

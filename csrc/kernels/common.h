@@ -4,12 +4,32 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <type_traits>
+#include <utility>
 
 #if defined(_MSC_VER)
 #include <intrin.h>
 #endif
 
+#if defined(_MSC_VER) && !defined(__clang__)
+#define FRAZIL_INLINE
+#define FRAZIL_IN_PLACE(vector)
+#else
+#define FRAZIL_INLINE __attribute__((always_inline))
+// The vector has its value now, in a register. GCC 12 otherwise gathers a loop's products first and copies each sum to
+// another register and back.
+#define FRAZIL_IN_PLACE(vector) __asm__("" : "+v"(vector))
+#endif
+
 namespace frazil {
+
+// Calls fn with 0, 1 … N - 1 as constants. An array of vectors that is only used by such indices lives in registers,
+// if fn is FRAZIL_INLINE; loops are unrolled too late for that, and lambdas inlined.
+template <std::size_t N, class Fn>
+FRAZIL_INLINE static inline void for_each_index(Fn&& fn) {
+  [&]<std::size_t... I>(std::index_sequence<I...>)
+      FRAZIL_INLINE { (fn(std::integral_constant<std::size_t, I>{}), ...); }(std::make_index_sequence<N>{});
+}
 
 [[maybe_unused]] static constexpr std::size_t smaller(std::size_t a, std::size_t b) { return a < b ? a : b; }
 

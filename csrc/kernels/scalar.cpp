@@ -161,21 +161,28 @@ void dot_tile(const std::uint8_t* tile, std::size_t n, std::size_t row_bytes, co
   }
 }
 
+// There is no instruction to name: what the compiler makes of the plain loop, in the nearest cache.
+std::uint64_t dot_peak(std::uint64_t rounds, const std::uint8_t* codes, const std::int8_t* query, std::int32_t* sums) {
+  for (std::uint64_t round = 0; round < rounds; ++round) sums[round % 512] += dot_row<kInt8>(codes, 512, query);
+  return rounds * 512;
+}
+
 constexpr TileKernels kTiles{1, tile_bytes, {load_tile, load_tile}, {dot_tile<kInt4>, dot_tile<kInt8>}};
 
 }  // namespace
 
 extern constinit const Kernels kernels_scalar{
-    "scalar",
-    {pack<kInt4, float, SingleSteps>, pack<kInt8, float, SingleSteps>},
-    {pack<kInt4, double, DoubleSteps>, pack<kInt8, double, DoubleSteps>},
-    widen_half,
-    widen_bfloat16,
-    {unpack<kInt4>, unpack<kInt8>},
-    {dot_rows<kInt4>, dot_rows<kInt8>},
-    {float_rows<kInt4>, float_rows<kInt8>},
-    select,
-    &kTiles,
+    .name = "scalar",
+    .pack_single = {pack<kInt4, float, SingleSteps>, pack<kInt8, float, SingleSteps>},
+    .pack_double = {pack<kInt4, double, DoubleSteps>, pack<kInt8, double, DoubleSteps>},
+    .widen_half = widen_half,
+    .widen_bfloat16 = widen_bfloat16,
+    .unpack = {unpack<kInt4>, unpack<kInt8>},
+    .dot_rows = {dot_rows<kInt4>, dot_rows<kInt8>},
+    .float_rows = {float_rows<kInt4>, float_rows<kInt8>},
+    .select = select,
+    .tiles = &kTiles,
+    .dot_peak = dot_peak,
 };
 
 }  // namespace frazil

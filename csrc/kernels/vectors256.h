@@ -1,0 +1,143 @@
+// What the sets of 256-bit vectors share: loading, transposing, summing, walking over rows. See format.h on why all of
+// it is in an unnamed namespace: each file that includes this compiles it with its own flags.
+#pragma once
+
+#include <immintrin.h>
+
+#include <cstring>
+
+#include "../kernel_table.h"
+#include "../prefetch.h"
+#include "common.h"
+
+namespace frazil {
+namespace {
+
+[[maybe_unused]] __m256i load256(const void* at) { return _mm256_loadu_si256(static_cast<const __m256i*>(at)); }
+[[maybe_unused]] void store256(void* at, __m256i v) { _mm256_storeu_si256(static_cast<__m256i*>(at), v); }
+
+// The n < 32 bytes at `at`, then zeros.
+[[maybe_unused]] __m256i load_head(const std::uint8_t* at, std::size_t n) {
+  alignas(32) std::uint8_t bytes[32] = {};
+  std::memcpy(bytes, at, n);
+  return load256(bytes);
+}
+// The first n bytes at `at`, of which 32 are read if there are so many.
+[[maybe_unused]] __m256i load_bytes(const std::uint8_t* at, std::size_t n) {
+  return n >= 32 ? load256(at) : load_head(at, n);
+}
+
+[[maybe_unused]] __m256i high_nibbles(__m256i bytes) {
+  return _mm256_and_si256(_mm256_srli_epi16(bytes, 4), _mm256_set1_epi8(15));
+}
+[[maybe_unused]] __m256i low_nibbles(__m256i bytes) { return _mm256_and_si256(bytes, _mm256_set1_epi8(15)); }
+
+// Lane l of the result is the sum of the lanes of v[l].
+[[maybe_unused]] __m256i sum_each(const __m256i (&v)[8]) {
+  __m256i pairs[4], quads[2];
+  for (int i = 0; i < 4; ++i) {
+    pairs[i] =
+        _mm256_add_epi32(_mm256_unpacklo_epi32(v[2 * i], v[2 * i + 1]), _mm256_unpackhi_epi32(v[2 * i], v[2 * i + 1]));
+  }
+  for (int i = 0; i < 2; ++i) {
+    quads[i] = _mm256_add_epi32(_mm256_unpacklo_epi64(pairs[2 * i], pairs[2 * i + 1]),
+                                _mm256_unpackhi_epi64(pairs[2 * i], pairs[2 * i + 1]));
+  }
+  return _mm256_add_epi32(_mm256_permute2x128_si256(quads[0], quads[1], 0x20),
+                          _mm256_permute2x128_si256(quads[0], quads[1], 0x31));
+}
+
+template <class DotRow>
+FRAZIL_INLINE inline void eight_rows_at_a_time(DotRow&& dot_row, const std::uint8_t* rows, std::ptrdiff_t stride,
+                                               std::size_t n, std::size_t row_bytes, std::int32_t* dots) {
+  const std::ptrdiff_t ahead = prefetch_distance(row_bytes, stride);
+  for (std::size_t r = 0; r < n; r += 8) {
+    const std::size_t here = smaller(8, n - r);
+    __m256i sums[8];
+    for (std::size_t i = 0; i < 8; ++i) {
+      const std::uint8_t* const row = rows + static_cast<std::ptrdiff_t>(r + smaller(i, here - 1)) * stride;
+      prefetch(row + ahead, row_bytes);
+      sums[i] = dot_row(row);
+    }
+    const __m256i totals = sum_each(sums);
+    if (here == 8) {
+      store256(dots + r, totals);
+    } else {
+      alignas(32) std::int32_t last[8];
+      store256(last, totals);
+      std::memcpy(dots + r, last, here * sizeof(std::int32_t));
+    }
+  }
+}
+
+// Fills dots[r] for all rows, eight at a time: dot_row(row, row_bytes) gives a row's products with the query in 8 lanes
+// to be summed. The usual widths are compiled as constants.
+template <class DotRow>
+void dot_rows_by(DotRow&& dot_row, const std::uint8_t* rows, std::ptrdiff_t stride, std::size_t n,
+                 std::size_t row_bytes, std::int32_t* dots) {
+  const auto each_row = [&](auto bytes) FRAZIL_INLINE {
+    eight_rows_at_a_time([&](const std::uint8_t* row) FRAZIL_INLINE { return dot_row(row, bytes); }, rows, stride, n,
+                         row_bytes, dots);
+  };
+  if (row_bytes == 128) {
+    each_row(std::integral_constant<std::size_t, 128>{});
+  } else if (row_bytes == 256) {
+    each_row(std::integral_constant<std::size_t, 256>{});
+  } else {
+    each_row(row_bytes);
+  }
+}
+
+// Transposes 8 x 8 dwords.
+[[maybe_unused]] void transpose(__m256i (&v)[8]) {
+  __m256i t[8], u[8];
+  for (int i = 0; i < 4; ++i) {
+    t[2 * i] = _mm256_unpacklo_epi32(v[2 * i], v[2 * i + 1]);
+    t[2 * i + 1] = _mm256_unpackhi_epi32(v[2 * i], v[2 * i + 1]);
+  }
+  for (int i = 0; i < 2; ++i) {  // u[4i + c]: in lane l, dword 4l + c of rows 4i … 4i+3
+    u[4 * i] = _mm256_unpacklo_epi64(t[4 * i], t[4 * i + 2]);
+    u[4 * i + 1] = _mm256_unpackhi_epi64(t[4 * i], t[4 * i + 2]);
+    u[4 * i + 2] = _mm256_unpacklo_epi64(t[4 * i + 1], t[4 * i + 3]);
+    u[4 * i + 3] = _mm256_unpackhi_epi64(t[4 * i + 1], t[4 * i + 3]);
+  }
+  for (int c = 0; c < 4; ++c) {
+    v[c] = _mm256_permute2x128_si256(u[c], u[4 + c], 0x20);
+    v[4 + c] = _mm256_permute2x128_si256(u[c], u[4 + c], 0x31);
+  }
+}
+
+// Tiles are groups of 16 rows. In a group, for each plane of codes and each four bytes of it: 2 vectors of 8 rows x 4
+// codes.
+constexpr std::size_t kGroup = 16;
+
+// Fills a tile of rows split into the nibbles of each byte, high ones first (`Split`), or taken byte by byte.
+template <bool Split>
+void load_tile(const std::uint8_t* rows, std::ptrdiff_t stride, std::size_t n, std::size_t row_bytes,
+               std::uint8_t* tile) {
+  const std::size_t steps = tile_steps(row_bytes), plane_bytes = steps * 64;
+  for (std::size_t r = 0; r < n; r += 8) {
+    std::uint8_t* const base = tile + r / kGroup * (Split ? 2 : 1) * plane_bytes + r % kGroup * 4;
+    for (std::size_t j = 0; j < row_bytes; j += 32) {
+      __m256i v[8];
+      for (std::size_t i = 0; i < 8; ++i) {
+        const std::uint8_t* const row = rows + static_cast<std::ptrdiff_t>(r + i) * stride;
+        v[i] = r + i < n ? load_bytes(row + j, row_bytes - j) : _mm256_setzero_si256();
+      }
+      transpose(v);
+      const std::size_t here_steps = smaller(8, steps - j / 4);
+      for (std::size_t c = 0; c < here_steps; ++c) {
+        std::uint8_t* const to = base + (j / 4 + c) * 64;
+        if constexpr (Split) {
+          store256(to, high_nibbles(v[c]));
+          store256(to + plane_bytes, low_nibbles(v[c]));
+        } else {
+          store256(to, v[c]);
+        }
+      }
+    }
+  }
+}
+
+}  // namespace
+}  // namespace frazil
