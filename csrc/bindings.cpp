@@ -10,6 +10,7 @@
 #include <optional>
 #include <string>
 #include <thread>
+#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -18,6 +19,7 @@
 #include "ops/pack.h"
 #include "ops/score.h"
 #include "ops/search.h"
+#include "ops/sketch.h"
 #include "parallel.h"
 #include "probe.h"
 
@@ -227,6 +229,12 @@ AllowedRows allowed_rows(const std::optional<py::array>& mask, const std::option
   return AllowedRows::all(n);
 }
 
+std::pair<py::array_t<float>, py::array_t<std::int64_t>> new_hits(const Scoring& in, std::size_t k,
+                                                                  const AllowedRows& allowed) {
+  const auto shape = shape2(in.queries.single, in.queries.rows, std::min(k, allowed.count()));
+  return {py::array_t<float>(shape), py::array_t<std::int64_t>(shape)};
+}
+
 std::pair<py::array, py::array> py_search(const py::array& queries, bool bfloat16, py::array_t<std::uint8_t> codes,
                                           long dim, long bits, double limit, std::size_t k, long query_bits,
                                           const std::optional<py::array>& allow_mask,
@@ -234,16 +242,58 @@ std::pair<py::array, py::array> py_search(const py::array& queries, bool bfloat1
                                           std::optional<unsigned> threads) {
   const Scoring in = checked_scoring(queries, bfloat16, codes, dim, bits, limit, query_bits);
   const AllowedRows allowed = allowed_rows(allow_mask, allow_rows, in.codes.rows);
-  const std::size_t columns = std::min(k, allowed.count());
-  const auto shape = shape2(in.queries.single, in.queries.rows, columns);
-  py::array_t<float> scores(shape);
-  py::array_t<std::int64_t> rows(shape);
+  auto [scores, rows] = new_hits(in, k, allowed);
   float* const scores_to = scores.mutable_data();
   std::int64_t* const rows_to = rows.mutable_data();
   {
     const Unlocked unlocked;
-    search(in.format, in.queries, in.codes, columns, in.query_bits, allowed, allowed_threads(threads), scores_to,
-           rows_to);
+    search(in.format, in.queries, in.codes, std::min(k, allowed.count()), in.query_bits, allowed,
+           allowed_threads(threads), scores_to, rows_to);
+  }
+  return {std::move(scores), std::move(rows)};
+}
+
+Sketch borrow_sketch(const py::array_t<std::uint8_t, py::array::c_style>& data) {
+  if (data.ndim() != 1) fail("sketch: expected bytes of shape (n,), got " + shape_of(data));
+  return read_sketch(data.data(), static_cast<std::size_t>(data.size()));
+}
+
+py::array py_build_sketch(py::array_t<std::uint8_t> codes, long dim, long bits, double limit, const py::object& out,
+                          std::optional<unsigned> threads) {
+  const Format format = checked_format(dim, bits, limit);
+  const CodeMatrix in = borrow_codes(codes, format, false);
+  auto data = output<std::uint8_t>(out, {static_cast<py::ssize_t>(sketch_bytes(format, in.rows))}, "uint8", {&codes});
+  std::uint8_t* const to = data.mutable_data();
+  {
+    const Unlocked unlocked;
+    build_sketch(format, in, allowed_threads(threads), to);
+  }
+  return data;
+}
+
+std::tuple<std::size_t, std::size_t, int> py_read_sketch(const py::array_t<std::uint8_t, py::array::c_style>& data) {
+  const Sketch sketch = borrow_sketch(data);
+  return {sketch.rows, sketch.shape.dim, sketch.code_bits};
+}
+
+std::pair<py::array, py::array> py_search_by_sketch(const py::array& queries, bool bfloat16,
+                                                    py::array_t<std::uint8_t> codes,
+                                                    const py::array_t<std::uint8_t, py::array::c_style>& data,
+                                                    double width, long dim, long bits, double limit, std::size_t k,
+                                                    long query_bits, const std::optional<py::array>& allow_mask,
+                                                    const std::optional<py::array_t<std::int64_t>>& allow_rows,
+                                                    std::optional<unsigned> threads) {
+  const Scoring in = checked_scoring(queries, bfloat16, codes, dim, bits, limit, query_bits);
+  const Sketch sketch = borrow_sketch(data);
+  check_sketch(sketch, in.format, in.codes);
+  const AllowedRows allowed = allowed_rows(allow_mask, allow_rows, in.codes.rows);
+  auto [scores, rows] = new_hits(in, k, allowed);
+  float* const scores_to = scores.mutable_data();
+  std::int64_t* const rows_to = rows.mutable_data();
+  {
+    const Unlocked unlocked;
+    search_by_sketch(in.format, in.queries, in.codes, sketch, width, std::min(k, allowed.count()), in.query_bits,
+                     allowed, allowed_threads(threads), scores_to, rows_to);
   }
   return {std::move(scores), std::move(rows)};
 }
@@ -294,6 +344,14 @@ PYBIND11_MODULE(_native, module, py::mod_gil_not_used()) {
              "out"_a, "threads"_a);
   module.def("search", py_search, "queries"_a, "bfloat16"_a, "codes"_a, "dim"_a, "bits"_a, "limit"_a, "k"_a,
              "query_bits"_a, "allow_mask"_a, "allow_rows"_a, "threads"_a);
+  module.def("build_sketch", py_build_sketch, "codes"_a, "dim"_a, "bits"_a, "limit"_a, "out"_a, "threads"_a);
+  module.def(
+      "sketch_size",
+      [](long dim, long bits, std::size_t rows) { return sketch_bytes(checked_format(dim, bits, 1), rows); }, "dim"_a,
+      "bits"_a, "rows"_a);
+  module.def("read_sketch", py_read_sketch, "data"_a);
+  module.def("search_by_sketch", py_search_by_sketch, "queries"_a, "bfloat16"_a, "codes"_a, "data"_a, "width"_a,
+             "dim"_a, "bits"_a, "limit"_a, "k"_a, "query_bits"_a, "allow_mask"_a, "allow_rows"_a, "threads"_a);
 
   module.def("compiled_kernels", dispatch::compiled);
   module.def("runnable_kernels", dispatch::runnable);

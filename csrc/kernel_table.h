@@ -9,6 +9,7 @@
 #include <cstdint>
 
 #include "format.h"
+#include "sketch.h"
 
 namespace frazil {
 
@@ -31,6 +32,14 @@ struct TileKernels {
                        std::size_t n_queries, std::int32_t* dots, std::size_t dots_stride);
 };
 
+// A query against sketches (docs/format.md §7). For each four bits a table of 16 bytes; a row's bound is
+//   max(line, line * below) * factor + (error * width + base),  line = sum of its entries * slope + offset,
+// each step rounded to float.
+struct SketchQuery {
+  const std::uint8_t* tables;
+  float slope, offset, below, width, base;
+};
+
 struct Kernels {
   const char* name = {};
 
@@ -38,13 +47,10 @@ struct Kernels {
   // `stride` is the distance in bytes between rows; the values of a row are adjacent.
   using Pack = std::size_t(const std::byte* x, std::ptrdiff_t stride, std::size_t n, std::size_t dim,
                            double steps_per_unit, std::uint8_t* out);
+  Pack* pack_half[kWidths] = {};
+  Pack* pack_bfloat16[kWidths] = {};
   Pack* pack_single[kWidths] = {};
   Pack* pack_double[kWidths] = {};
-
-  // Widens n adjacent 16-bit floats, and asks for those `ahead` bytes further on.
-  using Widen = void(const std::byte* x, std::size_t n, float* out, std::ptrdiff_t ahead);
-  Widen* widen_half = {};
-  Widen* widen_bfloat16 = {};
 
   // out[r * dim + i] = (2 * code - levels) * half_step
   using Unpack = void(const std::uint8_t* rows, std::ptrdiff_t stride, std::size_t n, std::size_t dim, float half_step,
@@ -56,6 +62,11 @@ struct Kernels {
                        const std::int8_t* query, std::int32_t* dots);
   DotRows* dot_rows[kWidths] = {};
 
+  // The same for the rows numbered picked[0 … n - 1].
+  using DotPicked = void(const std::uint8_t* rows, std::ptrdiff_t stride, const std::uint32_t* picked, std::size_t n,
+                         std::size_t row_bytes, const std::int8_t* query, std::int32_t* dots);
+  DotPicked* dot_picked[kWidths] = {};
+
   // scores[r] = <query, 2 * code - levels> * half_step, in the order of docs/format.md §5.
   using FloatRows = void(const std::uint8_t* rows, std::ptrdiff_t stride, std::size_t n, std::size_t row_bytes,
                          const float* query, float half_step, float* scores);
@@ -64,6 +75,18 @@ struct Kernels {
   // Writes the indices of the dots that reach the threshold, ascending; returns how many. `picked` has room for n.
   using Select = std::size_t(const std::int32_t* dots, std::size_t n, std::int32_t threshold, std::uint32_t* picked);
   Select* select = {};
+
+  // Turns n <= 64 rows, less the centre, and writes their bits (transposed, sketch.h), 64 squared norms and 64 sums of
+  // absolute values. scratch: 32 * shape.bits numbers.
+  using SketchRows = void(const std::uint8_t* rows, std::ptrdiff_t stride, std::size_t n, const SketchShape& shape,
+                          const float* centre, float* scratch, std::uint8_t* bits, float* squares, float* sums);
+  SketchRows* sketch_rows[kWidths] = {};
+
+  // Writes the numbers, ascending, and the bounds of the rows whose bound is greater than `bound`; returns how many.
+  // `picked` and `bounds` have room for all rows of the blocks.
+  using SketchSelect = std::size_t(const std::uint8_t* blocks, std::size_t n, const SketchShape& shape,
+                                   const SketchQuery& query, float bound, std::uint32_t* picked, float* bounds);
+  SketchSelect* sketch_select = {};
 
   const TileKernels* tiles = {};
 
@@ -78,19 +101,26 @@ struct Kernels {
 // Calls fn(name, slot of a, slot of b) for each slot.
 template <class Fn>
 void for_each_slot(Kernels& a, const Kernels& b, Fn&& fn) {
+  fn("pack_half_int4", a.pack_half[kInt4], b.pack_half[kInt4]);
+  fn("pack_half_int8", a.pack_half[kInt8], b.pack_half[kInt8]);
+  fn("pack_bfloat16_int4", a.pack_bfloat16[kInt4], b.pack_bfloat16[kInt4]);
+  fn("pack_bfloat16_int8", a.pack_bfloat16[kInt8], b.pack_bfloat16[kInt8]);
   fn("pack_single_int4", a.pack_single[kInt4], b.pack_single[kInt4]);
   fn("pack_single_int8", a.pack_single[kInt8], b.pack_single[kInt8]);
   fn("pack_double_int4", a.pack_double[kInt4], b.pack_double[kInt4]);
   fn("pack_double_int8", a.pack_double[kInt8], b.pack_double[kInt8]);
-  fn("widen_half", a.widen_half, b.widen_half);
-  fn("widen_bfloat16", a.widen_bfloat16, b.widen_bfloat16);
   fn("unpack_int4", a.unpack[kInt4], b.unpack[kInt4]);
   fn("unpack_int8", a.unpack[kInt8], b.unpack[kInt8]);
   fn("dot_rows_int4", a.dot_rows[kInt4], b.dot_rows[kInt4]);
   fn("dot_rows_int8", a.dot_rows[kInt8], b.dot_rows[kInt8]);
+  fn("dot_picked_int4", a.dot_picked[kInt4], b.dot_picked[kInt4]);
+  fn("dot_picked_int8", a.dot_picked[kInt8], b.dot_picked[kInt8]);
   fn("float_rows_int4", a.float_rows[kInt4], b.float_rows[kInt4]);
   fn("float_rows_int8", a.float_rows[kInt8], b.float_rows[kInt8]);
   fn("select", a.select, b.select);
+  fn("sketch_rows_int4", a.sketch_rows[kInt4], b.sketch_rows[kInt4]);
+  fn("sketch_rows_int8", a.sketch_rows[kInt8], b.sketch_rows[kInt8]);
+  fn("sketch_select", a.sketch_select, b.sketch_select);
   fn("tiles", a.tiles, b.tiles);
   fn("dot_peak", a.dot_peak, b.dot_peak);
 }

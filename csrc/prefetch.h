@@ -17,6 +17,9 @@ static constexpr std::size_t kPrefetchBytes = 4096;
 // of each 1,536 bytes, took 2.4 times as long.
 static constexpr std::ptrdiff_t kPrefetchRows = 16;
 
+// How many rows ahead the next one of a list is asked for.
+static constexpr std::size_t kPrefetchPicked = 16;
+
 // How far from a row of codes the one to ask for lies, in the direction in which the rows are walked.
 [[maybe_unused]] static inline std::ptrdiff_t prefetch_distance(std::size_t row_bytes, std::ptrdiff_t stride) {
   return static_cast<std::ptrdiff_t>((kPrefetchBytes + row_bytes - 1) / row_bytes) * stride;

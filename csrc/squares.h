@@ -4,16 +4,18 @@
 #include <cstddef>
 #include <cstring>
 
+#include "floats.h"
+
 namespace frazil {
 
-// Of dim values of type T, adjacent, at any address. (Static: see format.h.)
+// Of dim values of type T, adjacent, at any address, 16-bit ones widened. (Static: see format.h.)
 template <class T>
 static double sum_of_squares(const std::byte* x, std::size_t dim) {
   double p[32] = {};
   for (std::size_t i = 0; i < dim; ++i) {
     T value;
     std::memcpy(&value, x + i * sizeof(T), sizeof value);
-    const double wide = static_cast<double>(value);
+    const double wide = static_cast<double>(widen(value));
     p[i % 32] += wide * wide;
   }
   for (std::size_t h = 16; h > 0; h /= 2) {

@@ -43,6 +43,20 @@ def scorings():
     }
 
 
+def sketched():
+    """Return name -> (rows of codes, dim, bits)."""
+    shapes = {
+        "arctic int4": (150, 256, 4),
+        "arctic int8": (70, 256, 8),
+        "384 dimensions": (65, 384, 4),
+        "odd": (9, 31, 8),
+    }
+    return {
+        name: ((np.arange(n * dim * bits // 8).reshape(n, -1) * 89 % 257 % 256).astype(np.uint8), dim, bits)
+        for name, (n, dim, bits) in shapes.items()
+    }
+
+
 # fmt: off
 CODES = {
     "arctic int4": (
@@ -92,3 +106,9 @@ SCORES = {  # little-endian binary32
     "8 bits, query_bits 32": "05a89b3ec5f5653e3dce893ee6df8fbd4b428f3ec7bb85bd",
 }
 # fmt: on
+SKETCHES = {  # SHA-256
+    "arctic int4": "83e260e8d7d0f39c5d914b7182eb3914b2dac68b6ec5fa279d7a678f64dfcda0",
+    "arctic int8": "dc6096fd4aed96cf601d0c6e1b541a825bb7311903b403bd101f961feb76b54b",
+    "384 dimensions": "59b9d54eac566b78d9aa339e72f1bbe601c7d0cdec844d96f3d87ed5eec09608",
+    "odd": "c0b6f02ea9ec93d9efd78e487f8b71b11346648934163d493e98f1c1647065f0",
+}

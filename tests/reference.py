@@ -172,3 +172,155 @@ def score_ordered(queries, rows, dim, bits, limit, query_bits):
     for half in (16, 8, 4, 2, 1):
         p = p[:, :, :half] + p[:, :, half : 2 * half]
     return p[:, :, 0] * np.float32(half_step) + np.float32(0)  # a zero is +0
+
+
+# ---------------------------------------------------------------- sketches (docs/format.md §7)
+
+
+def sketch_bits(dim):
+    return (dim + 63) // 64 * 64
+
+
+def signs(bits):
+    """Return the signs (3, bits) of the three rounds."""
+    mask, numbers = 2**64 - 1, []
+    for r in range(3):
+        for word in range(bits // 64):
+            z = (64 * r + word + 1) * 0x9E3779B97F4A7C15 & mask
+            z = (z ^ z >> 30) * 0xBF58476D1CE4E5B9 & mask
+            z = (z ^ z >> 27) * 0x94D049BB133111EB & mask
+            z ^= z >> 31
+            numbers += [1 if z >> i & 1 else -1 for i in range(64)]
+    return np.array(numbers).reshape(3, bits)
+
+
+def turned(x):
+    """Turn vectors (n, bits), in their own type; the result is longer by block^1.5."""
+    n, bits = x.shape
+    block = bits & -bits
+    parts = bits // block
+    for r, sign in enumerate(signs(bits).astype(x.dtype)):
+        x = x * sign
+        h = 1
+        while h < block:
+            pairs = x.reshape(n, bits // (2 * h), 2, h)
+            x = np.stack([pairs[:, :, 0] + pairs[:, :, 1], pairs[:, :, 0] - pairs[:, :, 1]], axis=2).reshape(n, bits)
+            h *= 2
+        if r < 2:
+            i = np.arange(bits)
+            moved = np.empty_like(x)
+            moved[:, i % parts * block + i // parts] = x
+            x = moved
+    return x
+
+
+def shrink_of(bits):
+    block = np.float64(bits & -bits)
+    return 1 / (block * np.sqrt(block))
+
+
+def running_sum(terms):
+    """Add up along the last axis, one after the other, in the terms' own type."""
+    return np.add.accumulate(terms, axis=-1)[..., -1]
+
+
+def half_above(x):
+    """Round numbers of float32, not negative, up to float16."""
+    half = x.astype(np.float16)
+    return np.where(half.astype(np.float32) < x, np.nextafter(half, np.float16(np.inf)), half)
+
+
+def sketch_centre(rows, bits):
+    n = len(rows)
+    if n == 0:
+        return np.zeros(rows.shape[1] * 8 // bits, np.float32)
+    some = from_bytes(rows[:: max(1, -(-n // 65536))], bits).astype(np.int64)
+    return ((2 * some - levels_of(bits)).sum(axis=0) / len(some)).astype(np.float32)
+
+
+def sketch_rows(rows, bits, centre):
+    """Return the bits (n, P), the factors and the errors (n,) of float16, and the squared norms (n,)."""
+    f32, dims = np.float32, sketch_bits(len(centre))
+    o = np.zeros((len(rows), dims), f32)
+    o[:, : len(centre)] = (2 * from_bytes(rows, bits).astype(np.int32) - levels_of(bits)).astype(f32) - centre
+    square = running_sum(o * o)
+    z = turned(o)
+    total = running_sum(np.abs(z)) * f32(shrink_of(dims))
+    ok = (square > 0) & (total > 0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        exact = square / total
+        f = half_above(np.where(ok, exact, 0))
+        spread = np.maximum(f32(dims) * exact * exact - square, f32(0)) / f32(dims - 1)
+        rounding = exact / f32(16)
+        above = (f.astype(f32) - exact) * (np.sqrt(square) / exact)
+        error = half_above(np.where(ok, np.sqrt(spread + rounding * rounding) + above, 0).astype(f32))
+    return z >= 0, f, error, square
+
+
+def sketch_extremes(error, square):
+    f32 = np.float32
+    ratio = (error.astype(f32) * error.astype(f32))[square > 0] / square[square > 0]
+    longest = np.sqrt(square.max(initial=0))
+    return f32(longest), *((ratio.min(), ratio.max()) if len(ratio) else (f32(0), f32(0)))
+
+
+def sketch(rows, dim, bits):
+    """Return the bytes of the sketch of rows."""
+    n, dims, centre = len(rows), sketch_bits(dim), sketch_centre(rows, bits)
+    set_bits, f, error, square = sketch_rows(rows, bits, centre)
+    header = b"frzsketc" + np.array([1, dim, bits, 0], "<u4").tobytes() + np.array([n], "<u8").tobytes()
+    header += np.array(sketch_extremes(error, square), "<f4").tobytes()
+    data = header.ljust(64, b"\0") + centre.astype("<f4").tobytes().ljust(-(-4 * dim // 64) * 64, b"\0")
+    packed = np.packbits(set_bits, axis=1, bitorder="little")
+    for start in range(0, n, 64):
+        block = slice(start, start + 64)
+        here = len(f[block])
+        bytes_ = np.zeros((dims // 8, 64), np.uint8)
+        bytes_[:, :here] = packed[block].T
+        factors, errors = np.zeros(64, "<f2"), np.full(64, -np.inf, "<f2")
+        factors[:here], errors[:here] = f[block], error[block]
+        data += bytes_.tobytes() + factors.tobytes() + errors.tobytes()
+    return np.frombuffer(data, np.uint8)
+
+
+def sketch_bounds(queries, rows, dim, bits, limit, query_bits, width):
+    """Return the bounds (q, n) of rows for queries, as float32."""
+    f32, dims, shrink = np.float32, sketch_bits(dim), shrink_of(sketch_bits(dim))
+    centre = sketch_centre(rows, bits)
+    set_bits, f, error, square = sketch_rows(rows, bits, centre)
+    longest, least, most = (float(x) for x in sketch_extremes(error, square))
+    wide = centre.astype(np.float64)
+    q, s = quantize_queries(queries, dim, limit, query_bits)
+    half_step = limit / levels_of(bits)
+    bounds = np.empty((len(queries), len(rows)), f32)
+    above, under = 1 / (1 + width * width * least), 1 / (1 + width * width * most)
+    for number, w in enumerate(np.asarray(q).astype(np.float64)):
+        scale = float(f32(half_step) if query_bits == 32 else f32(s[number] * half_step))
+        norm, mean = np.sqrt(running_sum(w * w)), running_sum(w * wide)
+        far = np.sqrt(running_sum(wide * wide))
+        padded = np.zeros((1, dims))
+        padded[0, :dim] = w
+        z = turned(padded)[0]
+        a = np.abs(z).reshape(-1, 4)
+        step = (((a[:, 0] + a[:, 1]) + a[:, 2]) + a[:, 3]).max() * shrink / 29
+        v = z * shrink
+        steps = np.rint(v / step) if step > 0 else np.zeros(dims)
+        lost = np.sqrt(running_sum((v - step * steps) ** 2))
+        assert np.abs(steps).reshape(-1, 4).sum(axis=1).max() <= 31
+        sums = np.where(set_bits == (steps >= 0), np.abs(steps), 0).sum(axis=1)
+        slope = f32(2 * step * scale * above)
+        offset = f32(-step * np.abs(steps).sum() * scale * above)
+        line = sums.astype(f32) * slope + offset
+        stretch = f32(width * max(norm, lost * 16) * scale * np.sqrt(above))
+        base = f32((mean + norm * (longest + far) * 2.0**-16) * scale)
+        estimate = np.maximum(line, line * f32(under / above)) * f.astype(f32)
+        bounds[number] = estimate + (error.astype(f32) * stretch + base)
+    return bounds
+
+
+def sketch_search(scores, bounds, k, allowed=None):
+    """Return the k rows of the highest min(score, bound), with their scores, ordered by score, then by row."""
+    _, rows = search(np.minimum(scores, bounds) + np.float32(0), k, allowed)
+    best = np.take_along_axis(scores, rows, axis=1)
+    order = np.lexsort((rows, -best), axis=1)
+    return np.take_along_axis(best, order, axis=1), np.take_along_axis(rows, order, axis=1)

@@ -1,6 +1,8 @@
 // AVX2 with FMA and F16C (Haswell, Zen and later). The integer work is vpmaddubsw: pairs of u8 x s8 products summed
 // into 16-bit lanes, with saturation. Codes are therefore multiplied as nibbles: 16 products of at most 15 * 127 fit
 // into 16 bits, two of 255 * 127 would not. A byte is 16 * its high nibble + its low one.
+#include "../floats.h"
+#include "sketch_rows.h"
 #include "vectors256.h"
 
 namespace frazil {
@@ -10,10 +12,25 @@ namespace {
 
 constexpr std::size_t kBlock = 32;  // dimensions packed at a time
 
+// Four and eight numbers as floats.
+__m128 load_four(const float* x) { return _mm_loadu_ps(x); }
+__m128 load_four(const Half* x) { return _mm_cvtph_ps(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(x))); }
+__m128 load_four(const Bfloat16* x) {
+  const __m128i bits = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(x));
+  return _mm_castsi128_ps(_mm_unpacklo_epi16(_mm_setzero_si128(), bits));
+}
+__m256 load_eight(const float* x) { return _mm256_loadu_ps(x); }
+__m256 load_eight(const Half* x) { return _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(x))); }
+__m256 load_eight(const Bfloat16* x) {
+  const __m256i bits = _mm256_cvtepu16_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(x)));
+  return _mm256_castsi256_ps(_mm256_slli_epi32(bits, 16));
+}
+
 // Adds the squares of 4 numbers, widened to double, to 4 of the 32 partial sums. On floats the product is exact and the
 // fused operation gives what the separate ones give; doubles are multiplied and added apart.
-__m256d add_squares(__m256d sum, const float* x) {
-  const __m256d v = _mm256_cvtps_pd(_mm_loadu_ps(x));
+template <class T>
+__m256d add_squares(__m256d sum, const T* x) {
+  const __m256d v = _mm256_cvtps_pd(load_four(x));
   return _mm256_fmadd_pd(v, v, sum);
 }
 __m256d add_squares(__m256d sum, const double* x) {
@@ -48,8 +65,9 @@ struct SingleSteps {
     high = _mm256_set1_ps(rounded);
     low = _mm256_set1_ps(static_cast<float>(scale - static_cast<double>(rounded)));
   }
-  __m256i operator()(const float* at) const {
-    const __m256 x = _mm256_loadu_ps(at);
+  template <class T>
+  __m256i operator()(const T* at) const {
+    const __m256 x = load_eight(at);
     const __m256 low_part = _mm256_sub_ps(_mm256_mul_ps(x, low), _mm256_set1_ps(0.5f));
     return _mm256_cvtps_epi32(_mm256_add_ps(_mm256_mul_ps(x, high), low_part));
   }
@@ -104,21 +122,6 @@ std::size_t pack(const std::byte* rows, std::ptrdiff_t stride, std::size_t n, st
     }
   }
   return n;
-}
-
-void widen_half(const std::byte* x, std::size_t n, float* out, std::ptrdiff_t ahead) {
-  std::size_t i = 0;
-  for (; i + 8 <= n; i += 8) {
-    if (i % 32 == 0) prefetch(x + 2 * i + ahead, 64);
-    _mm256_storeu_ps(out + i, _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(x + 2 * i))));
-  }
-  if (i < n) {
-    std::uint16_t last[8] = {};
-    std::memcpy(last, x + 2 * i, 2 * (n - i));
-    float wide[8];
-    _mm256_storeu_ps(wide, _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(last))));
-    std::memcpy(out + i, wide, (n - i) * sizeof(float));
-  }
 }
 
 // ---------------------------------------------------------------- unpack
@@ -186,7 +189,21 @@ void dot_rows(const std::uint8_t* rows, std::ptrdiff_t stride, std::size_t n, st
   const std::int8_t* const second = query + (W == kInt4 ? plane_stride(row_bytes) : 0);
   const auto one = [&](const std::uint8_t* row, auto bytes)
                        FRAZIL_INLINE { return dot_row<W>(row, bytes, query, second); };
-  dot_rows_by(one, rows, stride, n, row_bytes, dots);
+  const auto at = [&](std::size_t i) FRAZIL_INLINE { return rows + static_cast<std::ptrdiff_t>(i) * stride; };
+  dot_rows_by(one, at, prefetch_distance(row_bytes, stride), n, row_bytes, dots);
+}
+
+template <Width W>
+void dot_picked(const std::uint8_t* rows, std::ptrdiff_t stride, const std::uint32_t* picked, std::size_t n,
+                std::size_t row_bytes, const std::int8_t* query, std::int32_t* dots) {
+  const std::int8_t* const second = query + (W == kInt4 ? plane_stride(row_bytes) : 0);
+  const auto one = [&](const std::uint8_t* row, auto bytes)
+                       FRAZIL_INLINE { return dot_row<W>(row, bytes, query, second); };
+  const auto at = [&](std::size_t i) FRAZIL_INLINE {
+    prefetch(rows + static_cast<std::ptrdiff_t>(picked[smaller(i + kPrefetchPicked, n - 1)]) * stride, row_bytes);
+    return rows + static_cast<std::ptrdiff_t>(picked[i]) * stride;
+  };
+  dot_rows_by(one, at, 0, n, row_bytes, dots);
 }
 
 template <Width W>
@@ -239,6 +256,68 @@ std::size_t select(const std::int32_t* dots, std::size_t n, std::int32_t thresho
   }
   for (; i < n; ++i) {
     if (dots[i] >= threshold) picked[count++] = static_cast<std::uint32_t>(i);
+  }
+  return count;
+}
+
+// ---------------------------------------------------------------- sketches
+
+// The bounds of 8 rows, from their sums of entries.
+__m256 sketch_bounds(const std::uint16_t* sums, const std::uint8_t* factors, const SketchQuery& query) {
+  const auto eight = [](const void* at) { return _mm_loadu_si128(static_cast<const __m128i*>(at)); };
+  const __m256 sum = _mm256_cvtepi32_ps(_mm256_cvtepu16_epi32(eight(sums)));
+  const __m256 factor = _mm256_cvtph_ps(eight(factors));
+  const __m256 error = _mm256_cvtph_ps(eight(factors + 2 * kSketchRows));
+  const __m256 line = _mm256_add_ps(_mm256_mul_ps(sum, _mm256_set1_ps(query.slope)), _mm256_set1_ps(query.offset));
+  const __m256 width = _mm256_add_ps(_mm256_mul_ps(error, _mm256_set1_ps(query.width)), _mm256_set1_ps(query.base));
+  const __m256 estimate = _mm256_mul_ps(_mm256_max_ps(line, _mm256_mul_ps(line, _mm256_set1_ps(query.below))), factor);
+  return _mm256_add_ps(estimate, width);
+}
+
+std::size_t sketch_select(const std::uint8_t* blocks, std::size_t n, const SketchShape& shape, const SketchQuery& query,
+                          float bound, std::uint32_t* picked, float* bounds) {
+  const __m256i nibble = _mm256_set1_epi8(15);
+  const __m256 least = _mm256_set1_ps(bound);
+  std::size_t count = 0;
+  for (std::size_t b = 0; b < n; ++b, blocks += shape.block_bytes()) {
+    alignas(32) std::uint16_t sums[kSketchRows];
+    for (std::size_t half = 0; half < kSketchRows; half += 32) {
+      __m256i all = _mm256_setzero_si256(), odd = all;  // sums of even rows + 256 * those of odd ones; of odd rows
+      const std::uint8_t* at = blocks + half;
+      const std::uint8_t* table = query.tables;
+      for (std::size_t j = 0; j < shape.bytes(); j += 4) {
+        __m256i eight_entries = _mm256_setzero_si256();  // at most 8 * 31: they fit into bytes
+        for (std::size_t t = 0; t < 4; ++t, at += kSketchRows, table += 2 * kTableEntries) {
+          prefetch(at + kPrefetchBytes, 1);
+          const auto entries = [&](const std::uint8_t* of, __m256i index) {
+            const __m128i sixteen = _mm_loadu_si128(reinterpret_cast<const __m128i*>(of));
+            return _mm256_shuffle_epi8(_mm256_broadcastsi128_si256(sixteen), index);
+          };
+          const __m256i bytes = load256(at);
+          const __m256i low = entries(table, _mm256_and_si256(bytes, nibble));
+          const __m256i high = entries(table + kTableEntries, _mm256_and_si256(_mm256_srli_epi16(bytes, 4), nibble));
+          eight_entries = _mm256_add_epi8(eight_entries, _mm256_add_epi8(low, high));
+        }
+        all = _mm256_add_epi16(all, eight_entries);
+        odd = _mm256_add_epi16(odd, _mm256_srli_epi16(eight_entries, 8));
+      }
+      const __m256i even = _mm256_sub_epi16(all, _mm256_slli_epi16(odd, 8));
+      const __m256i low = _mm256_unpacklo_epi16(even, odd), high = _mm256_unpackhi_epi16(even, odd);
+      store256(sums + half, _mm256_permute2x128_si256(low, high, 0x20));
+      store256(sums + half + 16, _mm256_permute2x128_si256(low, high, 0x31));
+    }
+    for (std::size_t r = 0; r < kSketchRows; r += 8) {
+      const __m256 upper = sketch_bounds(sums + r, blocks + shape.factors_at() + 2 * r, query);
+      auto hits = static_cast<unsigned>(_mm256_movemask_ps(_mm256_cmp_ps(upper, least, _CMP_GT_OQ)));
+      if (hits == 0) continue;
+      alignas(32) float eight[8];
+      _mm256_store_ps(eight, upper);
+      for (; hits != 0; hits &= hits - 1) {
+        const std::uint32_t row = lowest_bit(hits);
+        picked[count] = static_cast<std::uint32_t>(b * kSketchRows + r) + row;
+        bounds[count++] = eight[row];
+      }
+    }
   }
   return count;
 }
@@ -341,14 +420,17 @@ constexpr TileKernels kTiles{
 
 extern constinit const Kernels kernels_avx2{
     .name = "avx2",
+    .pack_half = {pack<kInt4, Half, SingleSteps>, pack<kInt8, Half, SingleSteps>},
+    .pack_bfloat16 = {pack<kInt4, Bfloat16, SingleSteps>, pack<kInt8, Bfloat16, SingleSteps>},
     .pack_single = {pack<kInt4, float, SingleSteps>, pack<kInt8, float, SingleSteps>},
     .pack_double = {pack<kInt4, double, DoubleSteps>, pack<kInt8, double, DoubleSteps>},
-    .widen_half = widen_half,
-    // widening bfloat16 is a shift: the portable kernel is memory-bound already
     .unpack = {unpack<kInt4>, unpack<kInt8>},
     .dot_rows = {dot_rows<kInt4>, dot_rows<kInt8>},
+    .dot_picked = {dot_picked<kInt4>, dot_picked<kInt8>},
     .float_rows = {float_rows<kInt4>, float_rows<kInt8>},
     .select = select,
+    .sketch_rows = {sketch_rows<kInt4>, sketch_rows<kInt8>},
+    .sketch_select = sketch_select,
     .tiles = &kTiles,
     .dot_peak = dot_peak,
 };

@@ -2,9 +2,11 @@
 // summed into each 32-bit lane, which cannot overflow here: 4,096 * 255 * 127 < 2^31.
 #include <immintrin.h>
 
+#include "../floats.h"
 #include "../kernel_table.h"
 #include "../prefetch.h"
 #include "common.h"
+#include "sketch_rows.h"
 
 namespace frazil {
 namespace {
@@ -15,14 +17,32 @@ constexpr __mmask64 head64(std::size_t n) { return n >= 64 ? ~0ull : (1ull << n)
 
 // ---------------------------------------------------------------- pack
 
+// Eight and sixteen numbers as floats, or those of a mask and zeros.
+__m256 load_eight(const float* x, __mmask8 mask = 0xff) { return _mm256_maskz_loadu_ps(mask, x); }
+__m256 load_eight(const Half* x, __mmask8 mask = 0xff) { return _mm256_cvtph_ps(_mm_maskz_loadu_epi16(mask, x)); }
+__m256 load_eight(const Bfloat16* x, __mmask8 mask = 0xff) {
+  const __m256i bits = _mm256_cvtepu16_epi32(_mm_maskz_loadu_epi16(mask, x));
+  return _mm256_castsi256_ps(_mm256_slli_epi32(bits, 16));
+}
+__m512 load_sixteen(const float* x, __mmask16 mask = 0xffff) { return _mm512_maskz_loadu_ps(mask, x); }
+__m512 load_sixteen(const Half* x, __mmask16 mask = 0xffff) {
+  return _mm512_cvtph_ps(_mm256_maskz_loadu_epi16(mask, x));
+}
+__m512 load_sixteen(const Bfloat16* x, __mmask16 mask = 0xffff) {
+  const __m512i bits = _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(mask, x));
+  return _mm512_castsi512_ps(_mm512_slli_epi32(bits, 16));
+}
+
 // Adds the squares of 8 numbers, widened to double, to 8 of the 32 partial sums. On floats the product is exact and the
 // fused operation gives what the separate ones give; doubles are multiplied and added apart.
-__m512d add_squares(__m512d sum, const float* x) {
-  const __m512d v = _mm512_cvtps_pd(_mm256_loadu_ps(x));
+template <class T>
+__m512d add_squares(__m512d sum, const T* x) {
+  const __m512d v = _mm512_cvtps_pd(load_eight(x));
   return _mm512_fmadd_pd(v, v, sum);
 }
-__m512d add_squares(__m512d sum, const float* x, __mmask8 mask) {
-  const __m512d v = _mm512_cvtps_pd(_mm256_maskz_loadu_ps(mask, x));
+template <class T>
+__m512d add_squares(__m512d sum, const T* x, __mmask8 mask) {
+  const __m512d v = _mm512_cvtps_pd(load_eight(x, mask));
   return _mm512_fmadd_pd(v, v, sum);
 }
 __m512d add_squares(__m512d sum, const double* x) {
@@ -69,8 +89,14 @@ struct SingleSteps {
     const __m512 low_part = _mm512_sub_ps(_mm512_mul_ps(x, low), _mm512_set1_ps(0.5f));
     return _mm512_cvtps_epi32(_mm512_add_ps(_mm512_mul_ps(x, high), low_part));
   }
-  __m512i operator()(const float* x) const { return round(_mm512_loadu_ps(x)); }
-  __m512i operator()(const float* x, std::size_t n) const { return round(_mm512_maskz_loadu_ps(head16(n), x)); }
+  template <class T>
+  __m512i operator()(const T* x) const {
+    return round(load_sixteen(x));
+  }
+  template <class T>
+  __m512i operator()(const T* x, std::size_t n) const {
+    return round(load_sixteen(x, head16(n)));
+  }
 };
 
 struct DoubleSteps {
@@ -137,27 +163,6 @@ std::size_t pack(const std::byte* rows, std::ptrdiff_t stride, std::size_t n, st
   return n;
 }
 
-void widen_half(const std::byte* x, std::size_t n, float* out, std::ptrdiff_t ahead) {
-  std::size_t i = 0;
-  for (; i + 16 <= n; i += 16) {
-    if (i % 32 == 0) prefetch(x + 2 * i + ahead, 64);
-    _mm512_storeu_ps(out + i, _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(x + 2 * i))));
-  }
-  if (i < n) {
-    const __mmask16 rest = head16(n - i);
-    _mm512_mask_storeu_ps(out + i, rest, _mm512_cvtph_ps(_mm256_maskz_loadu_epi16(rest, x + 2 * i)));
-  }
-}
-
-void widen_bfloat16(const std::byte* x, std::size_t n, float* out, std::ptrdiff_t ahead) {
-  for (std::size_t i = 0; i < n; i += 16) {
-    if (i % 32 == 0) prefetch(x + 2 * i + ahead, 64);
-    const __mmask16 mask = head16(n - i);
-    const __m512i wide = _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(mask, x + 2 * i));
-    _mm512_mask_storeu_ps(out + i, mask, _mm512_castsi512_ps(_mm512_slli_epi32(wide, 16)));
-  }
-}
-
 // ---------------------------------------------------------------- unpack
 
 template <Width W>
@@ -217,60 +222,97 @@ __m512i sum_each(__m512i (&v)[16]) {
   return _mm512_add_epi32(_mm512_shuffle_i32x4(low, high, 0x88), _mm512_shuffle_i32x4(low, high, 0xdd));
 }
 
-// Sixteen rows of Chunks * 64 bytes each, with the query in registers.
-template <Width W, std::size_t Chunks>
-__m512i dot_16_rows(const std::uint8_t* rows, std::ptrdiff_t stride, const std::int8_t* plane0,
-                    const std::int8_t* plane1) {
-  const std::ptrdiff_t ahead = prefetch_distance(Chunks * 64, stride);
-  __m512i query[Chunks][2], sums[16];
-  for (std::size_t c = 0; c < Chunks; ++c) {
-    query[c][0] = _mm512_loadu_si512(plane0 + 64 * c);
-    query[c][1] = _mm512_loadu_si512(plane1 + 64 * c);
-  }
-#pragma GCC unroll 16
-  for (std::size_t i = 0; i < 16; ++i, rows += stride) {
-    prefetch(rows + ahead, Chunks * 64);
+// Sixteen rows of Chunks * 64 bytes each, row_at(0 … 15), with the query in registers, asking for what lies `ahead` of
+// each, if that is not 0.
+template <Width W, std::size_t Chunks, class RowAt>
+FRAZIL_INLINE inline __m512i dot_16_rows(RowAt&& row_at, std::ptrdiff_t ahead, const std::int8_t* plane0,
+                                         const std::int8_t* plane1) {
+  __m512i query[Chunks * 2], sums[16];
+  for_each_index<Chunks>([&](auto c) FRAZIL_INLINE {
+    query[2 * c] = _mm512_loadu_si512(plane0 + 64 * c);
+    query[2 * c + 1] = _mm512_loadu_si512(plane1 + 64 * c);
+  });
+  for_each_index<16>([&](auto i) FRAZIL_INLINE {
+    const std::uint8_t* const row = row_at(i);
+    if (ahead != 0) prefetch(row + ahead, Chunks * 64);
     sums[i] = _mm512_setzero_si512();
-    for (std::size_t c = 0; c < Chunks; ++c) {
-      sums[i] = add_products<W>(sums[i], _mm512_loadu_si512(rows + 64 * c), query[c][0], query[c][1]);
-    }
-  }
+    for_each_index<Chunks>([&](auto c) FRAZIL_INLINE {
+      sums[i] = add_products<W>(sums[i], _mm512_loadu_si512(row + 64 * c), query[2 * c], query[2 * c + 1]);
+    });
+  });
   return sum_each(sums);
 }
 
 // Up to sixteen rows of any width.
-template <Width W>
-__m512i dot_few_rows(const std::uint8_t* rows, std::ptrdiff_t stride, std::size_t n, std::size_t row_bytes,
-                     const std::int8_t* plane0, const std::int8_t* plane1) {
+template <Width W, class RowAt>
+__m512i dot_few_rows(RowAt&& row_at, std::size_t n, std::size_t row_bytes, const std::int8_t* plane0,
+                     const std::int8_t* plane1) {
   __m512i sums[16];
   for (auto& sum : sums) sum = _mm512_setzero_si512();
   for (std::size_t j = 0; j < row_bytes; j += 64) {
     const __m512i query0 = _mm512_loadu_si512(plane0 + j), query1 = _mm512_loadu_si512(plane1 + j);
     const __mmask64 mask = head64(row_bytes - j);
-    const std::uint8_t* at = rows + j;
-    for (std::size_t i = 0; i < n; ++i, at += stride) {
-      sums[i] = add_products<W>(sums[i], _mm512_maskz_loadu_epi8(mask, at), query0, query1);
+    for (std::size_t i = 0; i < n; ++i) {
+      sums[i] = add_products<W>(sums[i], _mm512_maskz_loadu_epi8(mask, row_at(i) + j), query0, query1);
     }
   }
   return sum_each(sums);
 }
 
+// Fills dots[i] for the rows at row_at(i). The usual widths have kernels of their own.
+template <Width W, class RowAt>
+void dot_rows_at(RowAt&& row_at, std::ptrdiff_t ahead, std::size_t n, std::size_t row_bytes, const std::int8_t* query,
+                 std::int32_t* dots) {
+  const std::int8_t* const second = query + (W == kInt4 ? plane_stride(row_bytes) : 0);
+  const auto sixteen_by_sixteen = [&](auto sixteen) FRAZIL_INLINE {
+    std::size_t r = 0;
+    for (; r + 16 <= n; r += 16) {
+      _mm512_storeu_si512(dots + r, sixteen([&](std::size_t i) FRAZIL_INLINE { return row_at(r + i); }));
+    }
+    return r;
+  };
+  const auto by_chunks = [&](auto chunks) FRAZIL_INLINE {
+    return sixteen_by_sixteen([&](auto at) FRAZIL_INLINE { return dot_16_rows<W, chunks>(at, ahead, query, second); });
+  };
+  std::size_t r = 0;
+  switch (row_bytes) {
+    case 64:
+      r = by_chunks(std::integral_constant<std::size_t, 1>{});
+      break;
+    case 128:
+      r = by_chunks(std::integral_constant<std::size_t, 2>{});
+      break;
+    case 192:
+      r = by_chunks(std::integral_constant<std::size_t, 3>{});
+      break;
+    case 256:
+      r = by_chunks(std::integral_constant<std::size_t, 4>{});
+      break;
+    default:
+      break;
+  }
+  for (; r < n; r += 16) {
+    const std::size_t here = smaller(16, n - r);
+    const auto at = [&](std::size_t i) { return row_at(r + i); };
+    _mm512_mask_storeu_epi32(dots + r, head16(here), dot_few_rows<W>(at, here, row_bytes, query, second));
+  }
+}
+
 template <Width W>
 void dot_rows(const std::uint8_t* rows, std::ptrdiff_t stride, std::size_t n, std::size_t row_bytes,
               const std::int8_t* query, std::int32_t* dots) {
-  const std::int8_t* const second = query + (W == kInt4 ? plane_stride(row_bytes) : 0);
-  using Sixteen = __m512i(const std::uint8_t*, std::ptrdiff_t, const std::int8_t*, const std::int8_t*);
-  static constexpr Sixteen* kByChunks[] = {nullptr, dot_16_rows<W, 1>, dot_16_rows<W, 2>, dot_16_rows<W, 3>,
-                                           dot_16_rows<W, 4>};
-  Sixteen* const sixteen = row_bytes % 64 == 0 && row_bytes <= 256 ? kByChunks[row_bytes / 64] : nullptr;
-  for (std::size_t r = 0; r < n; r += 16, rows += 16 * stride) {
-    if (sixteen != nullptr && n - r >= 16) {
-      _mm512_storeu_si512(dots + r, sixteen(rows, stride, query, second));
-    } else {
-      const std::size_t here = smaller(16, n - r);
-      _mm512_mask_storeu_epi32(dots + r, head16(here), dot_few_rows<W>(rows, stride, here, row_bytes, query, second));
-    }
-  }
+  const auto at = [&](std::size_t i) FRAZIL_INLINE { return rows + static_cast<std::ptrdiff_t>(i) * stride; };
+  dot_rows_at<W>(at, prefetch_distance(row_bytes, stride), n, row_bytes, query, dots);
+}
+
+template <Width W>
+void dot_picked(const std::uint8_t* rows, std::ptrdiff_t stride, const std::uint32_t* picked, std::size_t n,
+                std::size_t row_bytes, const std::int8_t* query, std::int32_t* dots) {
+  const auto at = [&](std::size_t i) FRAZIL_INLINE {
+    prefetch(rows + static_cast<std::ptrdiff_t>(picked[smaller(i + kPrefetchPicked, n - 1)]) * stride, row_bytes);
+    return rows + static_cast<std::ptrdiff_t>(picked[i]) * stride;
+  };
+  dot_rows_at<W>(at, 0, n, row_bytes, query, dots);
 }
 
 template <Width W>
@@ -319,6 +361,71 @@ std::size_t select(const std::int32_t* dots, std::size_t n, std::int32_t thresho
     const auto found = static_cast<std::size_t>(_mm_popcnt_u32(hits));
     _mm512_mask_storeu_epi32(picked + count, head16(found), _mm512_maskz_compress_epi32(hits, indices));
     count += found;
+  }
+  return count;
+}
+
+// ---------------------------------------------------------------- sketches
+
+// The bounds of 16 rows, from their sums of entries.
+__m512 sketch_bounds(__m256i sums, const std::uint8_t* factors, const SketchQuery& query) {
+  const auto sixteen = [](const void* at) { return _mm256_loadu_si256(static_cast<const __m256i*>(at)); };
+  const __m512 sum = _mm512_cvtepi32_ps(_mm512_cvtepu16_epi32(sums));
+  const __m512 factor = _mm512_cvtph_ps(sixteen(factors));
+  const __m512 error = _mm512_cvtph_ps(sixteen(factors + 2 * kSketchRows));
+  const __m512 line = _mm512_add_ps(_mm512_mul_ps(sum, _mm512_set1_ps(query.slope)), _mm512_set1_ps(query.offset));
+  const __m512 width = _mm512_add_ps(_mm512_mul_ps(error, _mm512_set1_ps(query.width)), _mm512_set1_ps(query.base));
+  const __m512 estimate = _mm512_mul_ps(_mm512_max_ps(line, _mm512_mul_ps(line, _mm512_set1_ps(query.below))), factor);
+  return _mm512_add_ps(estimate, width);
+}
+
+// The sums of entries of 64 rows; `all`: of even rows + 256 * those of odd ones, `odd`: of odd rows.
+void sketch_sums(const std::uint8_t* at, std::size_t bytes, const std::uint8_t* table, __m512i& all, __m512i& odd) {
+  const __m512i nibble = _mm512_set1_epi8(15);
+  all = odd = _mm512_setzero_si512();
+  for (std::size_t j = 0; j < bytes; j += 4) {
+    __m512i eight_entries = _mm512_setzero_si512();  // at most 8 * 31: they fit into bytes
+    for (std::size_t t = 0; t < 4; ++t, at += kSketchRows, table += 2 * kTableEntries) {
+      prefetch(at + kPrefetchBytes, 1);
+      const auto entries = [&](const std::uint8_t* of, __m512i index) FRAZIL_INLINE {
+        const __m128i sixteen = _mm_loadu_si128(reinterpret_cast<const __m128i*>(of));
+        return _mm512_shuffle_epi8(_mm512_broadcast_i32x4(sixteen), index);
+      };
+      const __m512i codes = _mm512_loadu_si512(at);
+      const __m512i low = entries(table, _mm512_and_si512(codes, nibble));
+      const __m512i high = entries(table + kTableEntries, _mm512_and_si512(_mm512_srli_epi16(codes, 4), nibble));
+      eight_entries = _mm512_add_epi8(eight_entries, _mm512_add_epi8(low, high));
+    }
+    all = _mm512_add_epi16(all, eight_entries);
+    odd = _mm512_add_epi16(odd, _mm512_srli_epi16(eight_entries, 8));
+  }
+}
+
+std::size_t sketch_select(const std::uint8_t* blocks, std::size_t n, const SketchShape& shape, const SketchQuery& query,
+                          float bound, std::uint32_t* picked, float* bounds) {
+  const __m512i lanes = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+  const __m512 least = _mm512_set1_ps(bound);
+  std::size_t count = 0;
+  for (std::size_t b = 0; b < n; ++b, blocks += shape.block_bytes()) {
+    __m512i all, odd;
+    sketch_sums(blocks, shape.bytes(), query.tables, all, odd);
+    const __m512i even = _mm512_sub_epi16(all, _mm512_slli_epi16(odd, 8));
+    // In each 128-bit lane, in order: rows 0 … 7 of the lane's 16, and rows 8 … 15.
+    const __m512i low = _mm512_unpacklo_epi16(even, odd), high = _mm512_unpackhi_epi16(even, odd);
+    const std::uint8_t* const factors = blocks + shape.factors_at();
+    const auto sixteen = [&](auto lane, std::size_t r) FRAZIL_INLINE {
+      const __m256i sums =
+          _mm256_set_m128i(_mm512_extracti32x4_epi32(high, lane), _mm512_extracti32x4_epi32(low, lane));
+      const __m512 upper = sketch_bounds(sums, factors + 2 * r, query);
+      const __mmask16 hits = _mm512_cmp_ps_mask(upper, least, _CMP_GT_OQ);
+      if (hits == 0) return;
+      const __m512i rows = _mm512_add_epi32(lanes, _mm512_set1_epi32(static_cast<int>(b * kSketchRows + r)));
+      const auto found = static_cast<std::size_t>(_mm_popcnt_u32(hits));
+      _mm512_mask_storeu_epi32(picked + count, head16(found), _mm512_maskz_compress_epi32(hits, rows));
+      _mm512_mask_storeu_ps(bounds + count, head16(found), _mm512_maskz_compress_ps(hits, upper));
+      count += found;
+    };
+    for_each_index<4>([&](auto lane) FRAZIL_INLINE { sixteen(lane, 16 * lane); });
   }
   return count;
 }
@@ -470,14 +577,17 @@ constexpr TileKernels kTiles{
 
 extern constinit const Kernels kernels_avx512vnni{
     .name = "avx512vnni",
+    .pack_half = {pack<kInt4, Half, SingleSteps>, pack<kInt8, Half, SingleSteps>},
+    .pack_bfloat16 = {pack<kInt4, Bfloat16, SingleSteps>, pack<kInt8, Bfloat16, SingleSteps>},
     .pack_single = {pack<kInt4, float, SingleSteps>, pack<kInt8, float, SingleSteps>},
     .pack_double = {pack<kInt4, double, DoubleSteps>, pack<kInt8, double, DoubleSteps>},
-    .widen_half = widen_half,
-    .widen_bfloat16 = widen_bfloat16,
     .unpack = {unpack<kInt4>, unpack<kInt8>},
     .dot_rows = {dot_rows<kInt4>, dot_rows<kInt8>},
+    .dot_picked = {dot_picked<kInt4>, dot_picked<kInt8>},
     .float_rows = {float_rows<kInt4>, float_rows<kInt8>},
     .select = select,
+    .sketch_rows = {sketch_rows<kInt4>, sketch_rows<kInt8>},
+    .sketch_select = sketch_select,
     .tiles = &kTiles,
     .dot_peak = dot_peak,
 };

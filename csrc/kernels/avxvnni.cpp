@@ -28,7 +28,21 @@ void dot_rows(const std::uint8_t* rows, std::ptrdiff_t stride, std::size_t n, st
   const std::int8_t* const second = query + (W == kInt4 ? plane_stride(row_bytes) : 0);
   const auto one = [&](const std::uint8_t* row, auto bytes)
                        FRAZIL_INLINE { return dot_row<W>(row, bytes, query, second); };
-  dot_rows_by(one, rows, stride, n, row_bytes, dots);
+  const auto at = [&](std::size_t i) FRAZIL_INLINE { return rows + static_cast<std::ptrdiff_t>(i) * stride; };
+  dot_rows_by(one, at, prefetch_distance(row_bytes, stride), n, row_bytes, dots);
+}
+
+template <Width W>
+void dot_picked(const std::uint8_t* rows, std::ptrdiff_t stride, const std::uint32_t* picked, std::size_t n,
+                std::size_t row_bytes, const std::int8_t* query, std::int32_t* dots) {
+  const std::int8_t* const second = query + (W == kInt4 ? plane_stride(row_bytes) : 0);
+  const auto one = [&](const std::uint8_t* row, auto bytes)
+                       FRAZIL_INLINE { return dot_row<W>(row, bytes, query, second); };
+  const auto at = [&](std::size_t i) FRAZIL_INLINE {
+    prefetch(rows + static_cast<std::ptrdiff_t>(picked[smaller(i + kPrefetchPicked, n - 1)]) * stride, row_bytes);
+    return rows + static_cast<std::ptrdiff_t>(picked[i]) * stride;
+  };
+  dot_rows_by(one, at, 0, n, row_bytes, dots);
 }
 
 std::size_t tile_bytes(Width width, std::size_t rows, std::size_t row_bytes) {
@@ -99,6 +113,7 @@ constexpr TileKernels kTiles{
 extern constinit const Kernels kernels_avxvnni{
     .name = "avxvnni",
     .dot_rows = {dot_rows<kInt4>, dot_rows<kInt8>},
+    .dot_picked = {dot_picked<kInt4>, dot_picked<kInt8>},
     .tiles = &kTiles,
     .dot_peak = dot_peak,
 };

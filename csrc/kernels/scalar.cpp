@@ -8,6 +8,7 @@
 #include "../kernel_table.h"
 #include "../prefetch.h"
 #include "../squares.h"
+#include "sketch_rows.h"
 
 namespace frazil {
 namespace {
@@ -48,7 +49,8 @@ std::size_t pack(const std::byte* x, std::ptrdiff_t stride, std::size_t n, std::
     if (!(squares >= kMinSquares && squares <= kMaxSquares)) return row;
     const Steps steps{steps_per_unit / std::sqrt(squares)};
     const auto code = [&](std::size_t i) {
-      return static_cast<std::uint8_t>(std::clamp<long>(steps(load<T>(x + i * sizeof(T))) + kHalf<W>, 0, kLevels<W>));
+      return static_cast<std::uint8_t>(
+          std::clamp<long>(steps(widen(load<T>(x + i * sizeof(T)))) + kHalf<W>, 0, kLevels<W>));
     };
     if constexpr (W == kInt4) {
       for (std::size_t i = 0; i < dim; i += 2) *out++ = static_cast<std::uint8_t>(code(i) << 4 | code(i + 1));
@@ -57,34 +59,6 @@ std::size_t pack(const std::byte* x, std::ptrdiff_t stride, std::size_t n, std::
     }
   }
   return n;
-}
-
-// binary16 by its fields: sign, 5 bits of exponent, 10 of fraction.
-float from_half(std::uint16_t h) {
-  const int exponent = (h >> 10) & 0x1f, fraction = h & 0x3ff;
-  float value;
-  if (exponent == 0x1f) {
-    value = fraction ? NAN : INFINITY;
-  } else if (exponent == 0) {
-    value = static_cast<float>(fraction) * 0x1p-24f;
-  } else {
-    const std::uint32_t bits = static_cast<std::uint32_t>(exponent + 112) << 23 | static_cast<std::uint32_t>(fraction)
-                                                                                      << 13;
-    std::memcpy(&value, &bits, sizeof value);
-  }
-  return h & 0x8000 ? -value : value;
-}
-
-void widen_half(const std::byte* x, std::size_t n, float* out, std::ptrdiff_t) {
-  for (std::size_t i = 0; i < n; ++i) out[i] = from_half(load<std::uint16_t>(x + 2 * i));
-}
-
-void widen_bfloat16(const std::byte* x, std::size_t n, float* out, std::ptrdiff_t ahead) {
-  for (std::size_t i = 0; i < n; ++i) {
-    if (i % 32 == 0) prefetch(x + 2 * i + ahead, 64);
-    const std::uint32_t bits = static_cast<std::uint32_t>(load<std::uint16_t>(x + 2 * i)) << 16;
-    std::memcpy(out + i, &bits, sizeof bits);
-  }
 }
 
 template <Width W>
@@ -114,6 +88,14 @@ void dot_rows(const std::uint8_t* rows, std::ptrdiff_t stride, std::size_t n, st
 }
 
 template <Width W>
+void dot_picked(const std::uint8_t* rows, std::ptrdiff_t stride, const std::uint32_t* picked, std::size_t n,
+                std::size_t row_bytes, const std::int8_t* query, std::int32_t* dots) {
+  for (std::size_t i = 0; i < n; ++i) {
+    dots[i] = dot_row<W>(rows + static_cast<std::ptrdiff_t>(picked[i]) * stride, row_bytes, query);
+  }
+}
+
+template <Width W>
 void float_rows(const std::uint8_t* rows, std::ptrdiff_t stride, std::size_t n, std::size_t row_bytes,
                 const float* query, float half_step, float* scores) {
   for (std::size_t r = 0; r < n; ++r, rows += stride) {
@@ -138,6 +120,33 @@ std::size_t select(const std::int32_t* dots, std::size_t n, std::int32_t thresho
   for (std::size_t i = 0; i < n; ++i) {
     picked[count] = static_cast<std::uint32_t>(i);
     count += dots[i] >= threshold;
+  }
+  return count;
+}
+
+std::size_t sketch_select(const std::uint8_t* blocks, std::size_t n, const SketchShape& shape, const SketchQuery& query,
+                          float bound, std::uint32_t* picked, float* bounds) {
+  std::size_t count = 0;
+  for (std::size_t b = 0; b < n; ++b, blocks += shape.block_bytes()) {
+    std::array<std::uint32_t, kSketchRows> sums{};
+    for (std::size_t j = 0; j < shape.bytes(); ++j) {
+      const std::uint8_t* const low = query.tables + 2 * j * kTableEntries;
+      const std::uint8_t* const high = low + kTableEntries;
+      for (std::size_t r = 0; r < kSketchRows; ++r) {
+        const std::uint8_t byte = blocks[j * kSketchRows + r];
+        sums[r] += static_cast<std::uint32_t>(low[byte & 15] + high[byte >> 4]);
+      }
+    }
+    const auto* const factors = reinterpret_cast<const std::byte*>(blocks + shape.factors_at());
+    for (std::size_t r = 0; r < kSketchRows; ++r) {
+      const float factor = widen(load<Half>(factors + 2 * r));
+      const float error = widen(load<Half>(factors + 2 * (kSketchRows + r)));
+      const float line = static_cast<float>(sums[r]) * query.slope + query.offset;
+      const float upper = std::max(line, line * query.below) * factor + (error * query.width + query.base);
+      picked[count] = static_cast<std::uint32_t>(b * kSketchRows + r);
+      bounds[count] = upper;
+      count += upper > bound;
+    }
   }
   return count;
 }
@@ -173,14 +182,17 @@ constexpr TileKernels kTiles{1, tile_bytes, {load_tile, load_tile}, {dot_tile<kI
 
 extern constinit const Kernels kernels_scalar{
     .name = "scalar",
+    .pack_half = {pack<kInt4, Half, SingleSteps>, pack<kInt8, Half, SingleSteps>},
+    .pack_bfloat16 = {pack<kInt4, Bfloat16, SingleSteps>, pack<kInt8, Bfloat16, SingleSteps>},
     .pack_single = {pack<kInt4, float, SingleSteps>, pack<kInt8, float, SingleSteps>},
     .pack_double = {pack<kInt4, double, DoubleSteps>, pack<kInt8, double, DoubleSteps>},
-    .widen_half = widen_half,
-    .widen_bfloat16 = widen_bfloat16,
     .unpack = {unpack<kInt4>, unpack<kInt8>},
     .dot_rows = {dot_rows<kInt4>, dot_rows<kInt8>},
+    .dot_picked = {dot_picked<kInt4>, dot_picked<kInt8>},
     .float_rows = {float_rows<kInt4>, float_rows<kInt8>},
     .select = select,
+    .sketch_rows = {sketch_rows<kInt4>, sketch_rows<kInt8>},
+    .sketch_select = sketch_select,
     .tiles = &kTiles,
     .dot_peak = dot_peak,
 };

@@ -47,17 +47,18 @@ namespace {
                           _mm256_permute2x128_si256(quads[0], quads[1], 0x31));
 }
 
-template <class DotRow>
-FRAZIL_INLINE inline void eight_rows_at_a_time(DotRow&& dot_row, const std::uint8_t* rows, std::ptrdiff_t stride,
-                                               std::size_t n, std::size_t row_bytes, std::int32_t* dots) {
-  const std::ptrdiff_t ahead = prefetch_distance(row_bytes, stride);
+// Fills dots[i] for the rows at row_at(i), eight at a time, asking for what lies `ahead` of each, if that is not 0:
+// dot_row(row, row_bytes) gives a row's products with the query in 8 lanes to be summed.
+template <class DotRow, class RowAt, class Bytes>
+FRAZIL_INLINE inline void eight_rows_at_a_time(DotRow&& dot_row, RowAt&& row_at, std::ptrdiff_t ahead, std::size_t n,
+                                               Bytes row_bytes, std::int32_t* dots) {
   for (std::size_t r = 0; r < n; r += 8) {
     const std::size_t here = smaller(8, n - r);
     __m256i sums[8];
     for (std::size_t i = 0; i < 8; ++i) {
-      const std::uint8_t* const row = rows + static_cast<std::ptrdiff_t>(r + smaller(i, here - 1)) * stride;
-      prefetch(row + ahead, row_bytes);
-      sums[i] = dot_row(row);
+      const std::uint8_t* const row = row_at(r + smaller(i, here - 1));
+      if (ahead != 0) prefetch(row + ahead, row_bytes);
+      sums[i] = dot_row(row, row_bytes);
     }
     const __m256i totals = sum_each(sums);
     if (here == 8) {
@@ -70,21 +71,16 @@ FRAZIL_INLINE inline void eight_rows_at_a_time(DotRow&& dot_row, const std::uint
   }
 }
 
-// Fills dots[r] for all rows, eight at a time: dot_row(row, row_bytes) gives a row's products with the query in 8 lanes
-// to be summed. The usual widths are compiled as constants.
-template <class DotRow>
-void dot_rows_by(DotRow&& dot_row, const std::uint8_t* rows, std::ptrdiff_t stride, std::size_t n,
-                 std::size_t row_bytes, std::int32_t* dots) {
-  const auto each_row = [&](auto bytes) FRAZIL_INLINE {
-    eight_rows_at_a_time([&](const std::uint8_t* row) FRAZIL_INLINE { return dot_row(row, bytes); }, rows, stride, n,
-                         row_bytes, dots);
-  };
+// The usual widths are compiled as constants.
+template <class DotRow, class RowAt>
+void dot_rows_by(DotRow&& dot_row, RowAt&& row_at, std::ptrdiff_t ahead, std::size_t n, std::size_t row_bytes,
+                 std::int32_t* dots) {
   if (row_bytes == 128) {
-    each_row(std::integral_constant<std::size_t, 128>{});
+    eight_rows_at_a_time(dot_row, row_at, ahead, n, std::integral_constant<std::size_t, 128>{}, dots);
   } else if (row_bytes == 256) {
-    each_row(std::integral_constant<std::size_t, 256>{});
+    eight_rows_at_a_time(dot_row, row_at, ahead, n, std::integral_constant<std::size_t, 256>{}, dots);
   } else {
-    each_row(row_bytes);
+    eight_rows_at_a_time(dot_row, row_at, ahead, n, row_bytes, dots);
   }
 }
 

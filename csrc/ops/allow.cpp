@@ -48,4 +48,36 @@ void AllowedRows::positions(std::size_t first, std::size_t last, std::size_t& be
   end = place(last);
 }
 
+bool AllowedRows::any(std::size_t first, std::size_t last) const {
+  if (kind_ == Kind::kMask) {
+    for (std::size_t r = first; r < last; ++r) {
+      if (mask_[static_cast<std::ptrdiff_t>(r) * stride_] != 0) return true;
+    }
+    return false;
+  }
+  std::size_t begin = 0, end = 0;
+  positions(first, last, begin, end);
+  return begin < end;
+}
+
+std::size_t AllowedRows::keep(std::size_t first, std::uint32_t* numbers, float* bounds, std::size_t n) const {
+  if (kind_ == Kind::kAll) return n;
+  auto next = std::lower_bound(list_.begin(), list_.end(), static_cast<std::int64_t>(first));
+  std::size_t kept = 0;
+  for (std::size_t i = 0; i < n; ++i) {
+    const auto row = static_cast<std::int64_t>(first + numbers[i]);
+    bool is_allowed = false;
+    if (kind_ == Kind::kMask) {
+      is_allowed = mask_[row * stride_] != 0;
+    } else {
+      while (next != list_.end() && *next < row) ++next;
+      is_allowed = next != list_.end() && *next == row;
+    }
+    numbers[kept] = numbers[i];
+    bounds[kept] = bounds[i];
+    kept += is_allowed;
+  }
+  return kept;
+}
+
 }  // namespace frazil

@@ -23,6 +23,13 @@ class AllowedRows {
   // Positions are what a walk is split by: rows, or places in the list. [begin, end) of those for rows [first, last).
   void positions(std::size_t first, std::size_t last, std::size_t& begin, std::size_t& end) const;
 
+  // Whether any of the rows [first, last) is allowed.
+  bool any(std::size_t first, std::size_t last) const;
+
+  // Keeps those of the n numbers, ascending and counted from `first`, that are allowed, each with its bound; returns
+  // how many.
+  std::size_t keep(std::size_t first, std::uint32_t* numbers, float* bounds, std::size_t n) const;
+
   // Walks over the allowed rows of positions [begin, end), ascending, calling
   //   fn(const std::uint8_t* data, std::ptrdiff_t stride, std::size_t n, const std::int64_t* rows, std::int64_t first)
   // for blocks of at most `most` rows: their codes, and their row numbers (`rows`, or first, first + 1 … where `rows`

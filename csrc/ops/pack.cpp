@@ -7,8 +7,8 @@
 
 #include "../dispatch.h"
 #include "../float_environment.h"
+#include "../floats.h"
 #include "../parallel.h"
-#include "../prefetch.h"
 #include "../squares.h"
 
 namespace frazil {
@@ -28,6 +28,20 @@ std::size_t size_of(FloatType type) {
       break;
   }
   return 8;
+}
+
+Kernels::Pack* const* pack_kernels(const Kernels& kernels, FloatType type) {
+  switch (type) {
+    case FloatType::kHalf:
+      return kernels.pack_half;
+    case FloatType::kBfloat16:
+      return kernels.pack_bfloat16;
+    case FloatType::kSingle:
+      return kernels.pack_single;
+    case FloatType::kDouble:
+      break;
+  }
+  return kernels.pack_double;
 }
 
 double squares_of(const std::vector<double>& values) {
@@ -73,44 +87,43 @@ bool pack_unusual(const Kernels& kernels, const Format& format, RowReader& reade
 
 }  // namespace
 
-RowReader::RowReader(const Kernels& kernels, const Format& format, const FloatMatrix& x)
-    : kernels_(kernels),
-      format_(format),
-      x_(x),
-      is_adjacent_(x.column_stride == static_cast<std::ptrdiff_t>(size_of(x.type))),
-      is_16_bit_(size_of(x.type) == 2) {}
+RowReader::RowReader(const Format& format, const FloatMatrix& x)
+    : format_(format), x_(x), in_place_(x.column_stride == static_cast<std::ptrdiff_t>(size_of(x.type))) {}
 
 const std::byte* RowReader::values(std::size_t row) {
   const std::byte* at = x_.row(row);
-  if (!is_adjacent_) {
-    const std::size_t size = size_of(x_.type);
-    copy_.resize(format_.dim * size);
-    for (std::size_t i = 0; i < format_.dim; ++i, at += x_.column_stride)
-      std::memcpy(copy_.data() + i * size, at, size);
-    at = copy_.data();
-  }
-  if (!is_16_bit_) return at;
-  wide_.resize(format_.dim);
-  (x_.type == FloatType::kHalf ? kernels_.widen_half : kernels_.widen_bfloat16)(
-      at, format_.dim, wide_.data(), is_adjacent_ ? kPrefetchRows * x_.row_stride : 0);
-  return reinterpret_cast<const std::byte*>(wide_.data());
+  if (in_place_) return at;
+  const std::size_t size = size_of(x_.type);
+  copy_.resize(format_.dim * size);
+  for (std::size_t i = 0; i < format_.dim; ++i, at += x_.column_stride) std::memcpy(copy_.data() + i * size, at, size);
+  return copy_.data();
 }
 
 std::vector<double>& RowReader::doubles(std::size_t row, double& squares) {
   const std::byte* const at = values(row);
-  const bool is_double = x_.type == FloatType::kDouble;
   doubles_.resize(format_.dim);
-  for (std::size_t i = 0; i < format_.dim; ++i) {
-    if (is_double) {
-      std::memcpy(&doubles_[i], at + i * sizeof(double), sizeof(double));
-    } else {
-      float value;
+  const auto convert = [&]<class T>(T value) {
+    for (std::size_t i = 0; i < format_.dim; ++i) {
       std::memcpy(&value, at + i * sizeof value, sizeof value);
-      doubles_[i] = static_cast<double>(value);
+      doubles_[i] = static_cast<double>(widen(value));
     }
+  };
+  switch (x_.type) {
+    case FloatType::kHalf:
+      convert(Half{});
+      break;
+    case FloatType::kBfloat16:
+      convert(Bfloat16{});
+      break;
+    case FloatType::kSingle:
+      convert(float{});
+      break;
+    case FloatType::kDouble:
+      convert(double{});
+      break;
   }
   squares = squares_of(doubles_);
-  if (!(squares >= kMinSquares && squares <= kMaxSquares)) squares = rescale(doubles_, !is_double);
+  if (!(squares >= kMinSquares && squares <= kMaxSquares)) squares = rescale(doubles_, x_.type != FloatType::kDouble);
   return doubles_;
 }
 
@@ -127,10 +140,9 @@ void fail_not_finite(const char* name, std::size_t row) {
 
 std::size_t pack_rows(const Kernels& kernels, const Format& format, const FloatMatrix& x, std::size_t begin,
                       std::size_t end, std::uint8_t* out) {
-  const bool is_double = x.type == FloatType::kDouble;
-  Kernels::Pack* const kernel = (is_double ? kernels.pack_double : kernels.pack_single)[format.width];
+  Kernels::Pack* const kernel = pack_kernels(kernels, x.type)[format.width];
   const double steps = format.steps_per_unit();
-  RowReader reader(kernels, format, x);
+  RowReader reader(format, x);
   for (std::size_t row = begin; row < end;) {
     // Rows that lie ready are packed in one go, the others one by one; either way up to the first unusual one.
     std::uint8_t* const to = out + (row - begin) * format.row_bytes();
@@ -139,7 +151,8 @@ std::size_t pack_rows(const Kernels& kernels, const Format& format, const FloatM
     const std::size_t packed = kernel(reader.values(row), stride, most, format.dim, steps, to);
     row += packed;
     if (packed == most) continue;
-    if (!pack_unusual(kernels, format, reader, is_double, row, to + packed * format.row_bytes())) return row;
+    if (!pack_unusual(kernels, format, reader, x.type == FloatType::kDouble, row, to + packed * format.row_bytes()))
+      return row;
     ++row;
   }
   return end;

@@ -19,24 +19,22 @@ std::size_t pack_rows(const Kernels& kernels, const Format& format, const FloatM
 // Reads rows of any type and strides. Its buffers are on the heap: some systems give threads small stacks.
 class RowReader {
  public:
-  RowReader(const Kernels& kernels, const Format& format, const FloatMatrix& x);
+  RowReader(const Format& format, const FloatMatrix& x);
 
-  // The row's kept values side by side, floats or (of a double matrix) doubles: where they lie if they do, else a copy.
+  // The row's kept values side by side, of the matrix's type: where they lie if they do, else a copy.
   const std::byte* values(std::size_t row);
 
   // The row's kept values as doubles, scaled by a power of two where their squares would leave the range
   // (docs/format.md §3). Sets `squares` to their sum of squares: 0 for a zero row, NaN if a value is NaN or infinite.
   std::vector<double>& doubles(std::size_t row, double& squares);
 
-  bool in_place() const { return is_adjacent_ && !is_16_bit_; }
+  bool in_place() const { return in_place_; }
 
  private:
-  const Kernels& kernels_;
   const Format& format_;
   const FloatMatrix& x_;
-  const bool is_adjacent_, is_16_bit_;
+  const bool in_place_;
   std::vector<std::byte> copy_;
-  std::vector<float> wide_;
   std::vector<double> doubles_;
 };
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <new>
 
 #include "../parallel.h"
@@ -17,7 +18,7 @@ constexpr std::size_t kValuesPerThread = 1 << 17;  // these are slower than pack
 class Preparer {
  public:
   Preparer(const Kernels& kernels, const Format& format, const FloatMatrix& x, Queries& queries)
-      : kernels_(kernels), format_(format), x_(x), queries_(queries), reader_(kernels, format, x) {}
+      : kernels_(kernels), format_(format), x_(x), queries_(queries), reader_(format, x) {}
 
   bool prepare(std::size_t q) {
     double squares = 0;
@@ -95,6 +96,21 @@ class Preparer {
 };
 
 }  // namespace
+
+std::int32_t Queries::least_dot(std::size_t q, float bound) const {
+  constexpr auto kNone = std::numeric_limits<std::int32_t>::max();
+  if (bound == -std::numeric_limits<float>::infinity()) return std::numeric_limits<std::int32_t>::min();
+  if (scale[q] == 0) return kNone;  // every score is 0
+  const auto beats = [&](std::int64_t i) { return static_cast<float>(i) * scale[q] > bound; };
+  // A damaged sketch's bound may be anything; 2 * dot - bias is less than 2^32 either way.
+  const double steps = std::clamp(static_cast<double>(bound) / static_cast<double>(scale[q]), -0x1p33, 0x1p33);
+  auto i = static_cast<std::int64_t>(std::floor(steps));
+  if (std::abs(i) > std::int64_t{1} << 32) return i < 0 ? std::numeric_limits<std::int32_t>::min() : kNone;
+  while (beats(i)) --i;
+  while (!beats(i)) ++i;
+  const std::int64_t dot = (i + bias[q] + 1) >> 1;  // rounded up
+  return static_cast<std::int32_t>(std::min<std::int64_t>(dot, kNone));
+}
 
 Queries prepare_queries(const Kernels& kernels, const Format& format, const FloatMatrix& x, int query_bits,
                         unsigned threads) {

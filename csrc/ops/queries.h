@@ -22,6 +22,8 @@ struct Queries {
 
   const std::int8_t* integer(std::size_t q) const { return integers.data() + q * stride; }
   const float* real(std::size_t q) const { return floats.data() + q * stride; }
+  // The least dot whose score is greater than `bound`.
+  std::int32_t least_dot(std::size_t q, float bound) const;
   float score(std::size_t q, std::int32_t dot) const { return static_cast<float>(2 * dot - bias[q]) * scale[q]; }
 };
 

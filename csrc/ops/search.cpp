@@ -1,6 +1,5 @@
 #include "search.h"
 
-#include <cmath>
 #include <limits>
 #include <memory>
 
@@ -8,31 +7,12 @@
 #include "../float_environment.h"
 #include "../parallel.h"
 #include "blocks.h"
+#include "groups.h"
 #include "queries.h"
 #include "topk.h"
 
 namespace frazil {
 namespace {
-
-constexpr std::size_t kSegmentRows = std::size_t{1} << 31;      // TopK counts rows in 32 bits
-constexpr std::size_t kQueryGroup = 1024;                       // queries searched in one pass over the rows
-constexpr std::size_t kCandidateBytes = std::size_t{64} << 20;  // at most, about, for the candidates of a group
-constexpr std::size_t kBlocksAtOnce = 8;                        // blocks a thread takes from the common counter
-
-// The dots that would beat `bound` are those from the returned one on: the least dot with float(2 * dot - bias) * scale
-// > bound.
-std::int32_t least_dot(const Queries& queries, std::size_t q, float bound) {
-  constexpr auto kNone = std::numeric_limits<std::int32_t>::max();
-  if (bound == -std::numeric_limits<float>::infinity()) return std::numeric_limits<std::int32_t>::min();
-  const float scale = queries.scale[q];
-  if (scale == 0) return kNone;  // every score is 0
-  const auto beats = [&](std::int64_t i) { return static_cast<float>(i) * scale > bound; };
-  auto i = static_cast<std::int64_t>(std::floor(static_cast<double>(bound) / static_cast<double>(scale)));
-  while (beats(i)) --i;
-  while (!beats(i)) ++i;
-  const std::int64_t dot = (i + queries.bias[q] + 1) >> 1;  // rounded up
-  return static_cast<std::int32_t>(std::min<std::int64_t>(dot, kNone));
-}
 
 // What one thread knows of a group of queries.
 class Scan {
@@ -61,7 +41,10 @@ class Scan {
       for (std::size_t q = first_; q < last_; ++q) {
         kernels_.float_rows[format_.width](data, stride, n, format_.row_bytes(), queries_.real(q), half_step,
                                            scores_.data());
-        for (std::size_t i = 0; i < n; ++i) best_[q - first_].push(scores_[i], row(i));
+        TopK& best = best_[q - first_];
+        for (std::size_t i = 0; i < n; ++i) {
+          if (scores_[i] > best.bound()) best.push(scores_[i], row(i));  // rows ascend: equal ones come too late
+        }
       }
       return;
     }
@@ -71,7 +54,7 @@ class Scan {
       const std::size_t count = kernels_.select(dots, n, least, picked_.data());
       bool risen = false;
       for (std::size_t i = 0; i < count; ++i) risen |= best.push(queries_.score(q, dots[picked_[i]]), row(picked_[i]));
-      if (risen) least = least_dot(queries_, q, best.bound());
+      if (risen) least = queries_.least_dot(q, best.bound());
     });
   }
 
@@ -129,20 +112,12 @@ class Search {
         }
       }
     }
-    for (std::size_t q = first; q < last; ++q) write(q, hits[q - first]);
-  }
-
- private:
-  void write(std::size_t q, std::vector<Hit>& hits) {
-    const std::size_t n = std::min(columns_, hits.size());
-    std::partial_sort(hits.begin(), hits.begin() + static_cast<std::ptrdiff_t>(n), hits.end());
-    // There are as many hits as columns unless somebody has changed the mask since it was counted.
-    for (std::size_t i = 0; i < columns_; ++i) {
-      scores_[q * columns_ + i] = i < n ? hits[i].score : -std::numeric_limits<float>::infinity();
-      rows_[q * columns_ + i] = i < n ? hits[i].row : -1;
+    for (std::size_t q = first; q < last; ++q) {
+      write_best(hits[q - first], columns_, scores_ + q * columns_, rows_ + q * columns_);
     }
   }
 
+ private:
   const Kernels& kernels_;
   const Format& format_;
   const Queries& queries_;
@@ -164,22 +139,8 @@ void search(const Format& format, const FloatMatrix& x, const CodeMatrix& codes,
   if (queries.count == 0 || columns == 0) return;
 
   Search search(kernels, format, queries, codes, allowed, columns, scores, rows);
-  const std::size_t candidates = TopK::capacity(columns) * sizeof(std::uint64_t);
-  const std::size_t group = std::clamp<std::size_t>(kCandidateBytes / candidates, 1, kQueryGroup);
-  const std::size_t bytes = allowed.count() * format.row_bytes();
-  const unsigned workers = parallel::worth(threads, bytes * queries.count, kBytesPerThread);
-
-  // Many rows: threads share them. Few rows, many queries: each thread searches all rows for queries of its own.
-  if (workers == 1 || allowed.count() >= std::size_t{workers} * block_rows(format.row_bytes()) * kBlocksAtOnce) {
-    for (std::size_t q = 0; q < queries.count; q += group) search.group(q, std::min(queries.count, q + group), workers);
-    return;
-  }
-  const std::size_t share = std::clamp<std::size_t>((queries.count + workers - 1) / workers, 1, group);
-  parallel::Chunks groups(queries.count, share);
-  parallel::run(workers, [&](unsigned) {
-    std::size_t begin = 0, end = 0;
-    while (groups.next(begin, end)) search.group(begin, end, 1);
-  });
+  in_groups(format, queries.count, allowed.count(), columns, threads,
+            [&](std::size_t first, std::size_t last, unsigned workers) { search.group(first, last, workers); });
 }
 
 }  // namespace frazil

@@ -19,9 +19,9 @@ struct Hit {
   }
 };
 
-// Collects candidates and, whenever its buffer is full, drops all but the k best: amortized constant time for each,
-// whatever k. Rows must come in ascending order, so that an equal score cannot displace an earlier row. A candidate is
-// one 64-bit key: the score's bits, made to order as integers do, above the row's complement.
+// Collects candidates, in any order, and, whenever its buffer is full, drops all but the k best: amortized constant
+// time for each, whatever k. A candidate is one 64-bit key: the score's bits, made to order as integers do, above the
+// row's complement.
 class TopK {
  public:
   explicit TopK(std::size_t k) : k_(k), capacity_(capacity(k)) {}
@@ -29,17 +29,25 @@ class TopK {
   // How many candidates are held at most.
   static std::size_t capacity(std::size_t k) { return std::max(2 * k, k + 128); }
 
-  // No score below or equal to this can enter any more. Minus infinity until k candidates are known to be better.
+  // No score below this can enter any more, nor one equal to it of a later row. Minus infinity until k candidates are
+  // known to be better.
   float bound() const { return bound_; }
 
   // Rows are counted from an origin of the caller's, below 2^32. Returns true if the bound has risen.
   bool push(float score, std::uint32_t row) {
-    if (score <= bound_) return false;
+    if (score < bound_) return false;
     keys_.push_back(static_cast<std::uint64_t>(ordered(score)) << 32 | ~row);
     if (keys_.size() < capacity_) return false;
     shrink();
     bound_ = score_of(keys_[k_ - 1]);
     return true;
+  }
+
+  // Raises the bound before the buffer is full, where that costs little for each candidate that has come since.
+  void tighten() {
+    if (keys_.size() < k_ + (bound_ > -std::numeric_limits<float>::infinity() ? k_ / 4 + 1 : 0)) return;
+    shrink();
+    bound_ = score_of(keys_[k_ - 1]);
   }
 
   // Appends the k best, in no order, to `hits`, their rows counted from `origin`.
@@ -71,5 +79,16 @@ class TopK {
   float bound_ = -std::numeric_limits<float>::infinity();
   std::vector<std::uint64_t> keys_;
 };
+
+// Writes the best of the hits, sorted, into `columns` places. There are as many hits as that unless somebody has
+// changed the mask since it was counted, or the sketch is damaged: what is left has row -1 and score minus infinity.
+inline void write_best(std::vector<Hit>& hits, std::size_t columns, float* scores, std::int64_t* rows) {
+  const std::size_t n = std::min(columns, hits.size());
+  std::partial_sort(hits.begin(), hits.begin() + static_cast<std::ptrdiff_t>(n), hits.end());
+  for (std::size_t i = 0; i < columns; ++i) {
+    scores[i] = i < n ? hits[i].score : -std::numeric_limits<float>::infinity();
+    rows[i] = i < n ? hits[i].row : -1;
+  }
+}
 
 }  // namespace frazil

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from frazil._kernels import active_kernels, kernels, use_kernels
 from frazil._native import __version__
 from frazil.codec import ARCTIC_INT4, ARCTIC_INT8, Codec, Hits
+from frazil.sketch import Sketch
 
 if TYPE_CHECKING:
     from frazil.encoder import Encoder
@@ -24,6 +25,7 @@ __all__ = [
     "Codec",
     "Encoder",
     "Hits",
+    "Sketch",
     "__version__",
     "active_kernels",
     "kernels",

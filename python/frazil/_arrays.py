@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import operator
 import sys
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -67,6 +68,21 @@ def as_codes(codes: Any) -> NDArray[np.uint8]:
     return array
 
 
+def as_bytes(data: Any, name: str) -> NDArray[np.uint8]:
+    """Return bytes as a uint8 array, copied only where they do not lie side by side."""
+    array = _to_numpy(data, name)
+    if array.dtype != _UINT8:
+        raise TypeError(f"{name}: expected uint8, got {array.dtype}")
+    return np.ascontiguousarray(array)
+
+
+def as_number(value: Any, name: str) -> float:
+    """Return a real number as a float."""
+    if not isinstance(value, Real) or isinstance(value, (bool, np.bool_)):
+        raise TypeError(f"{name}: expected a number, got {value!r}")
+    return float(value)
+
+
 def as_allow(allow: Any) -> tuple[NDArray[np.bool_] | None, NDArray[np.int64] | None]:
     """Return the mask or the row numbers that `allow` gives, the other being None."""
     if allow is None:
@@ -107,6 +123,14 @@ def as_count(value: Any, name: str, most: int) -> int:
     if number < 1:
         raise ValueError(f"{name}: expected at least 1, got {number}")
     return min(number, most)
+
+
+def as_size(value: Any, name: str) -> int:
+    """Return how many, 0 or more."""
+    number = as_index(value, name)
+    if number < 0:
+        raise ValueError(f"{name}: expected 0 or more, got {number}")
+    return min(number, 2**63 - 1)
 
 
 def as_threads(threads: Any) -> int | None:

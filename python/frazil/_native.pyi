@@ -44,6 +44,26 @@ def search(
     allow_rows: NDArray[int64] | None,
     threads: int | None,
 ) -> tuple[NDArray[float32], NDArray[int64]]: ...
+def build_sketch(
+    codes: NDArray[uint8], dim: int, bits: int, limit: float, out: NDArray[uint8] | None, threads: int | None
+) -> NDArray[uint8]: ...
+def sketch_size(dim: int, bits: int, rows: int) -> int: ...
+def read_sketch(data: NDArray[uint8]) -> tuple[int, int, int]: ...
+def search_by_sketch(
+    queries: NDArray[Any],
+    bfloat16: bool,
+    codes: NDArray[uint8],
+    data: NDArray[uint8],
+    width: float,
+    dim: int,
+    bits: int,
+    limit: float,
+    k: int,
+    query_bits: int,
+    allow_mask: NDArray[bool_] | None,
+    allow_rows: NDArray[int64] | None,
+    threads: int | None,
+) -> tuple[NDArray[float32], NDArray[int64]]: ...
 def compiled_kernels() -> list[str]: ...
 def runnable_kernels() -> list[str]: ...
 def active_kernels() -> str: ...

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from numbers import Real
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from frazil import _native
-from frazil._arrays import as_allow, as_codes, as_count, as_floats, as_small, as_threads
+from frazil._arrays import as_allow, as_codes, as_count, as_floats, as_number, as_small, as_threads
+from frazil.sketch import Sketch, width_of
 
 __all__ = ["ARCTIC_INT4", "ARCTIC_INT8", "Codec", "Hits"]
 
@@ -54,10 +54,8 @@ class Codec:
     def __post_init__(self) -> None:
         dim, bits = as_small(self.dim, "dim"), as_small(self.bits, "bits")
         limit = _DEFAULT_LIMITS.get(bits, 0.18) if self.limit is None else self.limit
-        if not isinstance(limit, Real) or isinstance(limit, bool):
-            raise TypeError(f"limit: expected a number, got {limit!r}")
         try:
-            limit = float(limit)
+            limit = as_number(limit, "limit")
         except OverflowError:
             raise ValueError(f"limit: expected a number from 1e-6 to 1e6, got {limit}") from None
         _native.check_codec(dim, bits, limit)
@@ -176,9 +174,15 @@ class Codec:
         *,
         query_bits: int = 8,
         allow: Any = None,
+        sketch: Sketch | None = None,
+        failure: float = 1e-3,
         threads: int | None = None,
     ) -> Hits:
         """Find the k rows of the highest score for each query: exact, without ever holding the scores of all rows.
+
+        With a sketch, rows are first bounded by it, and only those that can be among the best are read: several times
+        as fast as memory allows reading them all. The scores are the same; a row that belongs to the answer is missed
+        with a probability of at most `failure`.
 
         Args:
             queries: as in `score`.
@@ -187,6 +191,10 @@ class Codec:
             query_bits: as in `score`.
             allow: the rows that may be answered: a bool mask (n,) or an integer array of row numbers (in any order,
                 repetitions count once). None: all rows. Rows that are not allowed are not read.
+            sketch: a `Sketch` of these codes.
+            failure: with a sketch, the probability that the bound of a row is below its score, 1e-12 to 0.1: a row of
+                the answer is missed only if that happens. The bound is that of a random rotation (RaBitQ's), which here
+                is a fixed one: the probability is over data, not over calls, and the answer is the same every time.
             threads: as in `pack`.
 
         Returns:
@@ -194,25 +202,26 @@ class Codec:
             less; (m,) for a single query (d,). Ordered by score, descending, then by row, ascending.
 
         Raises:
-            ValueError: wrong shape, k or query_bits, a row number out of range, or NaN or infinity among the values
-                read.
-            TypeError: wrong dtype.
+            ValueError: wrong shape, k, query_bits or failure, a row number out of range, a sketch of other codes (as
+                far as its rows, dim and bits tell), or NaN or infinity among the values read.
+            TypeError: wrong dtype, or `sketch` is not a `Sketch`.
         """
         array, bfloat16 = as_floats(queries, "queries")
-        return Hits(
-            *_native.search(
-                array,
-                bfloat16,
-                as_codes(codes),
-                self.dim,
-                self.bits,
-                self.limit,
-                as_count(k, "k", 2**62),
-                as_small(query_bits, "query_bits"),
-                *as_allow(allow),
-                as_threads(threads),
-            )
+        width = width_of(failure)
+        options = (
+            self.dim,
+            self.bits,
+            self.limit,
+            as_count(k, "k", 2**62),
+            as_small(query_bits, "query_bits"),
+            *as_allow(allow),
+            as_threads(threads),
         )
+        if sketch is None:
+            return Hits(*_native.search(array, bfloat16, as_codes(codes), *options))
+        if not isinstance(sketch, Sketch):
+            raise TypeError(f"sketch: expected a frazil.Sketch, got {type(sketch).__name__}")
+        return Hits(*_native.search_by_sketch(array, bfloat16, as_codes(codes), sketch.data, width, *options))
 
 
 ARCTIC_INT4 = Codec(256, 4, 0.18)

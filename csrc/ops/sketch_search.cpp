@@ -1,0 +1,216 @@
+// Search by a sketch: its blocks are scanned first, and only rows whose bound can reach the k-th best are scored.
+#include <atomic>
+#include <cmath>
+#include <limits>
+#include <memory>
+
+#include "../dispatch.h"
+#include "../float_environment.h"
+#include "groups.h"
+#include "search.h"
+
+namespace frazil {
+namespace {
+
+constexpr std::size_t kChunkBlocks = 16;  // scanned for one query after the other; they stay in the caches meanwhile
+constexpr std::size_t kChunkRows = kChunkBlocks * kSketchRows;
+constexpr std::size_t kPicksAtOnce = 64;  // rows picked for a query are scored when there are so many
+// Of few queries, rows that are not likely to get in wait until the others have raised the bound, so many of them at
+// most.
+constexpr std::size_t kWaiting = std::size_t{1} << 18;
+
+constexpr float kLowest = -std::numeric_limits<float>::infinity();
+
+// What a row must be better than, one number for each query, which all threads raise: the largest float below the worst
+// of k rows that one of them has. Whoever equals that one may still come first.
+using SharedBounds = std::vector<std::atomic<float>>;
+
+// What a search is about, the same for all threads.
+struct Task {
+  const Kernels& kernels;
+  const Format& format;
+  const Queries& queries;
+  const SketchQueries& ready;
+  const CodeMatrix& codes;
+  const Sketch& sketch;
+  const AllowedRows& allowed;
+
+  // As search without a sketch scores it.
+  float score_of(std::size_t q, std::size_t row) const {
+    const std::uint8_t* const at = codes.row(row);
+    if (queries.bits == 32) {
+      float score = 0;
+      kernels.float_rows[format.width](at, 0, 1, format.row_bytes(), queries.real(q),
+                                       static_cast<float>(format.half_step()), &score);
+      return score;
+    }
+    std::int32_t dot = 0;
+    kernels.dot_rows[format.width](at, 0, 1, format.row_bytes(), queries.integer(q), &dot);
+    return queries.score(q, dot);
+  }
+};
+
+// What one thread knows of a group of queries, among rows that are counted from `origin`.
+class SketchScan {
+ public:
+  SketchScan(const Task& task, std::size_t first, std::size_t last, std::size_t k, std::size_t origin,
+             SharedBounds& shared)
+      : task_(task), first_(first), origin_(origin), shared_(shared), picked_(kChunkRows), bounds_(kChunkRows) {
+    const bool few = last - first < kTileQueries;
+    const float error = few ? task.sketch.typical_error() : 0;
+    for (std::size_t q = first; q < last; ++q) {
+      states_.emplace_back(k);
+      states_.back().likely = few ? error * task.ready.query(q).width * kLikely : kLowest;
+    }
+  }
+
+  // Rows [row, end), from the start of a block on.
+  void chunk(std::size_t row, std::size_t end) {
+    const std::size_t blocks = (end - row + kSketchRows - 1) / kSketchRows;
+    const auto from = static_cast<std::uint32_t>(row - origin_);
+    for (std::size_t i = 0; i < states_.size(); ++i) {
+      const float least = shared_[i].load(std::memory_order_relaxed);
+      std::size_t n = task_.kernels.sketch_select(task_.sketch.block(row / kSketchRows), blocks, task_.sketch.shape,
+                                                  task_.ready.query(first_ + i), least, picked_.data(), bounds_.data());
+      while (n > 0 && picked_[n - 1] >= end - row) --n;  // rows that do not exist, if the sketch is damaged
+      n = task_.allowed.keep(row, picked_.data(), bounds_.data(), n);
+      if (n == 0) continue;
+      State& state = states_[i];
+      for (std::size_t j = 0; j < n; ++j) {
+        (bounds_[j] > least + state.likely ? state.picks : state.waiting).add(from + picked_[j], bounds_[j]);
+      }
+      if (state.picks.size() >= kPicksAtOnce) score(i, state.picks);
+      if (state.waiting.size() >= kWaiting) score(i, state.waiting);
+    }
+  }
+
+  // Appends a query's best, by min(score, bound), to `hits`.
+  void drain(std::size_t q, std::vector<Hit>& hits) {
+    State& state = states_[q - first_];
+    score(q - first_, state.picks);
+    score(q - first_, state.waiting);
+    state.best.drain(static_cast<std::int64_t>(origin_), hits);
+  }
+
+ private:
+  // Rows whose bound is at least this part of the usual error's width above the worst of the best are likely to get in:
+  // their estimate is not far below.
+  static constexpr float kLikely = 0.75f;
+
+  struct Picks {
+    std::vector<std::uint32_t> numbers;
+    std::vector<float> bounds;
+
+    std::size_t size() const { return numbers.size(); }
+    void add(std::uint32_t number, float bound) {
+      numbers.push_back(number);
+      bounds.push_back(bound);
+    }
+  };
+
+  struct State {
+    explicit State(std::size_t k) : best(k) {}
+    TopK best;
+    Picks picks, waiting;
+    float likely = 0;
+  };
+
+  // Scores rows that were picked, those whose bound is not good enough any more left out.
+  void score(std::size_t i, Picks& picks) {
+    const std::size_t q = first_ + i;
+    const float least = shared_[i].load(std::memory_order_relaxed);
+    std::size_t n = 0;
+    for (std::size_t j = 0; j < picks.size(); ++j) {
+      picks.numbers[n] = picks.numbers[j];
+      picks.bounds[n] = picks.bounds[j];
+      n += picks.bounds[j] > least;
+    }
+    TopK& best = states_[i].best;
+    const auto push = [&](std::size_t j, float score) {
+      best.push(std::min(score, picks.bounds[j]) + 0.0f, picks.numbers[j]);
+    };
+    if (task_.queries.bits == 32) {
+      for (std::size_t j = 0; j < n; ++j) push(j, task_.score_of(q, origin_ + picks.numbers[j]));
+    } else {
+      dots_.resize(std::max(n, dots_.size()));
+      good_.resize(dots_.size());
+      const Format& format = task_.format;
+      task_.kernels.dot_picked[format.width](task_.codes.row(origin_), task_.codes.stride, picks.numbers.data(), n,
+                                             format.row_bytes(), task_.queries.integer(q), dots_.data());
+      const std::size_t good = task_.kernels.select(dots_.data(), n, task_.queries.least_dot(q, least), good_.data());
+      for (std::size_t j = 0; j < good; ++j) push(good_[j], task_.queries.score(q, dots_[good_[j]]));
+    }
+    picks.numbers.clear();
+    picks.bounds.clear();
+    best.tighten();
+    const float below = std::nextafter(best.bound(), kLowest);
+    float known = shared_[i].load(std::memory_order_relaxed);
+    while (below > known && !shared_[i].compare_exchange_weak(known, below, std::memory_order_relaxed)) {
+    }
+  }
+
+  const Task& task_;
+  const std::size_t first_, origin_;
+  SharedBounds& shared_;
+  std::vector<State> states_;
+  std::vector<std::uint32_t> picked_, good_;
+  std::vector<float> bounds_;
+  std::vector<std::int32_t> dots_;
+};
+
+// Searches for queries first … last - 1 with all threads sharing the rows.
+void search_group(const Task& task, std::size_t first, std::size_t last, std::size_t columns, unsigned threads,
+                  float* scores, std::int64_t* rows) {
+  const std::size_t all_rows = task.codes.rows;
+  std::vector<std::vector<Hit>> hits(last - first);
+  for (std::size_t origin = 0; origin < all_rows; origin += kSegmentRows) {
+    const std::size_t end_row = std::min(all_rows, origin + kSegmentRows);
+    SharedBounds shared(last - first);
+    for (auto& bound : shared) bound.store(kLowest, std::memory_order_relaxed);
+    parallel::Chunks chunks((end_row - origin + kChunkRows - 1) / kChunkRows, kBlocksAtOnce);
+    std::vector<std::unique_ptr<SketchScan>> scans(threads);
+    parallel::run(threads, [&](unsigned slot) {
+      auto scan = std::make_unique<SketchScan>(task, first, last, columns, origin, shared);
+      std::size_t from = 0, to = 0;
+      while (chunks.next(from, to)) {
+        for (std::size_t c = from; c < to; ++c) {
+          const std::size_t row = origin + c * kChunkRows, end = std::min(end_row, row + kChunkRows);
+          if (task.allowed.any(row, end)) scan->chunk(row, end);
+        }
+      }
+      scans[slot] = std::move(scan);
+    });
+    for (const auto& scan : scans) {
+      for (std::size_t q = first; scan && q < last; ++q) scan->drain(q, hits[q - first]);
+    }
+  }
+  // The best by min(score, bound); what is answered is their scores.
+  for (std::size_t q = first; q < last; ++q) {
+    std::vector<Hit>& best = hits[q - first];
+    if (best.size() > columns) {
+      std::nth_element(best.begin(), best.begin() + static_cast<std::ptrdiff_t>(columns), best.end());
+      best.resize(columns);
+    }
+    for (Hit& hit : best) hit.score = task.score_of(q, static_cast<std::size_t>(hit.row));
+    write_best(best, columns, scores + q * columns, rows + q * columns);
+  }
+}
+
+}  // namespace
+
+void search_by_sketch(const Format& format, const FloatMatrix& x, const CodeMatrix& codes, const Sketch& sketch,
+                      double width, std::size_t columns, int query_bits, const AllowedRows& allowed, unsigned threads,
+                      float* scores, std::int64_t* rows) {
+  const DefaultFloatEnvironment environment;
+  const Kernels& kernels = dispatch::table();
+  const Queries queries = prepare_queries(kernels, format, x, query_bits, threads);
+  if (queries.count == 0 || columns == 0) return;
+  in_groups(format, queries.count, allowed.count(), columns, threads,
+            [&](std::size_t first, std::size_t last, unsigned workers) {
+              const SketchQueries ready(format, queries, first, last, sketch, width);
+              const Task task{kernels, format, queries, ready, codes, sketch, allowed};
+              search_group(task, first, last, columns, workers, scores, rows);
+            });
+}
+
+}  // namespace frazil
