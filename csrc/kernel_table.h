@@ -40,6 +40,13 @@ struct SketchQuery {
   float slope, offset, below, width, base;
 };
 
+struct SketchPicks {
+  float least;
+  std::size_t count;
+  std::uint32_t* rows;
+  float* bounds;
+};
+
 struct Kernels {
   const char* name = {};
 
@@ -82,10 +89,12 @@ struct Kernels {
                           const float* centre, float* scratch, std::uint8_t* bits, float* squares, float* sums);
   SketchRows* sketch_rows[kWidths] = {};
 
-  // Writes the numbers, ascending, and the bounds of the rows whose bound is greater than `bound`; returns how many.
-  // `picked` and `bounds` have room for all rows of the blocks.
-  using SketchSelect = std::size_t(const std::uint8_t* blocks, std::size_t n, const SketchShape& shape,
-                                   const SketchQuery& query, float bound, std::uint32_t* picked, float* bounds);
+  // For each of the queries, writes the numbers, ascending, and the bounds of the rows of n blocks whose bound is
+  // greater than the query's `least`, and how many; asks for what lies `ahead`, if that is not 0. Each query's picks
+  // have room for all rows of the blocks.
+  using SketchSelect = void(const std::uint8_t* blocks, std::size_t n, const SketchShape& shape,
+                            const SketchQuery* queries, std::size_t n_queries, std::ptrdiff_t ahead,
+                            SketchPicks* picks);
   SketchSelect* sketch_select = {};
 
   const TileKernels* tiles = {};

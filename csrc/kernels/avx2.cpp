@@ -274,52 +274,82 @@ __m256 sketch_bounds(const std::uint16_t* sums, const std::uint8_t* factors, con
   return _mm256_add_ps(estimate, width);
 }
 
-std::size_t sketch_select(const std::uint8_t* blocks, std::size_t n, const SketchShape& shape, const SketchQuery& query,
-                          float bound, std::uint32_t* picked, float* bounds) {
+// The sums of entries of 32 rows for Q queries, which share what it takes to bring the bits in place.
+template <std::size_t Q>
+FRAZIL_INLINE inline void sketch_sums(const std::uint8_t* at, std::size_t bytes, const SketchQuery* queries,
+                                      std::ptrdiff_t ahead, std::uint16_t (&sums)[Q][32]) {
   const __m256i nibble = _mm256_set1_epi8(15);
-  const __m256 least = _mm256_set1_ps(bound);
-  std::size_t count = 0;
+  const auto entries = [](const std::uint8_t* table, __m256i index) FRAZIL_INLINE {
+    const __m128i sixteen = _mm_loadu_si128(reinterpret_cast<const __m128i*>(table));
+    return _mm256_shuffle_epi8(_mm256_broadcastsi128_si256(sixteen), index);
+  };
+  __m256i all[Q], odd[Q];  // sums of even rows + 256 * those of odd ones; of odd rows
+  for_each_index<Q>([&](auto q) FRAZIL_INLINE { all[q] = odd[q] = _mm256_setzero_si256(); });
+  for (std::size_t j = 0; j < bytes; j += 4) {
+    __m256i eight[Q];  // entries, at most 8 * 31: they fit into bytes
+    for_each_index<Q>([&](auto q) FRAZIL_INLINE { eight[q] = _mm256_setzero_si256(); });
+    for_each_index<4>([&](auto t) FRAZIL_INLINE {
+      if (ahead != 0) prefetch(at + t * kSketchRows + ahead, 1);
+      const __m256i codes = load256(at + t * kSketchRows);
+      const __m256i low = _mm256_and_si256(codes, nibble);
+      const __m256i high = _mm256_and_si256(_mm256_srli_epi16(codes, 4), nibble);
+      for_each_index<Q>([&](auto q) FRAZIL_INLINE {
+        const std::uint8_t* const tables = queries[q].tables + 2 * (j + t) * kTableEntries;
+        const __m256i two = _mm256_add_epi8(entries(tables, low), entries(tables + kTableEntries, high));
+        eight[q] = _mm256_add_epi8(eight[q], two);
+        FRAZIL_IN_PLACE(eight[q]);
+      });
+    });
+    at += 4 * kSketchRows;
+    for_each_index<Q>([&](auto q) FRAZIL_INLINE {
+      all[q] = _mm256_add_epi16(all[q], eight[q]);
+      odd[q] = _mm256_add_epi16(odd[q], _mm256_srli_epi16(eight[q], 8));
+    });
+  }
+  for_each_index<Q>([&](auto q) FRAZIL_INLINE {
+    const __m256i even = _mm256_sub_epi16(all[q], _mm256_slli_epi16(odd[q], 8));
+    const __m256i low = _mm256_unpacklo_epi16(even, odd[q]), high = _mm256_unpackhi_epi16(even, odd[q]);
+    store256(sums[q], _mm256_permute2x128_si256(low, high, 0x20));
+    store256(sums[q] + 16, _mm256_permute2x128_si256(low, high, 0x31));
+  });
+}
+
+template <std::size_t Q>
+void sketch_select_some(const std::uint8_t* blocks, std::size_t n, const SketchShape& shape, const SketchQuery* queries,
+                        std::ptrdiff_t ahead, SketchPicks* picks) {
+  for (std::size_t q = 0; q < Q; ++q) picks[q].count = 0;
   for (std::size_t b = 0; b < n; ++b, blocks += shape.block_bytes()) {
-    alignas(32) std::uint16_t sums[kSketchRows];
     for (std::size_t half = 0; half < kSketchRows; half += 32) {
-      __m256i all = _mm256_setzero_si256(), odd = all;  // sums of even rows + 256 * those of odd ones; of odd rows
-      const std::uint8_t* at = blocks + half;
-      const std::uint8_t* table = query.tables;
-      for (std::size_t j = 0; j < shape.bytes(); j += 4) {
-        __m256i eight_entries = _mm256_setzero_si256();  // at most 8 * 31: they fit into bytes
-        for (std::size_t t = 0; t < 4; ++t, at += kSketchRows, table += 2 * kTableEntries) {
-          prefetch(at + kPrefetchBytes, 1);
-          const auto entries = [&](const std::uint8_t* of, __m256i index) {
-            const __m128i sixteen = _mm_loadu_si128(reinterpret_cast<const __m128i*>(of));
-            return _mm256_shuffle_epi8(_mm256_broadcastsi128_si256(sixteen), index);
-          };
-          const __m256i bytes = load256(at);
-          const __m256i low = entries(table, _mm256_and_si256(bytes, nibble));
-          const __m256i high = entries(table + kTableEntries, _mm256_and_si256(_mm256_srli_epi16(bytes, 4), nibble));
-          eight_entries = _mm256_add_epi8(eight_entries, _mm256_add_epi8(low, high));
+      alignas(32) std::uint16_t sums[Q][32];
+      sketch_sums<Q>(blocks + half, shape.bytes(), queries, half == 0 ? ahead : 0, sums);
+      for (std::size_t q = 0; q < Q; ++q) {
+        SketchPicks& to = picks[q];
+        const __m256 least = _mm256_set1_ps(to.least);
+        for (std::size_t r = 0; r < 32; r += 8) {
+          const __m256 upper = sketch_bounds(sums[q] + r, blocks + shape.factors_at() + 2 * (half + r), queries[q]);
+          auto hits = static_cast<unsigned>(_mm256_movemask_ps(_mm256_cmp_ps(upper, least, _CMP_GT_OQ)));
+          if (hits == 0) continue;
+          alignas(32) float eight[8];
+          _mm256_store_ps(eight, upper);
+          for (; hits != 0; hits &= hits - 1) {
+            const std::uint32_t row = lowest_bit(hits);
+            to.rows[to.count] = static_cast<std::uint32_t>(b * kSketchRows + half + r) + row;
+            to.bounds[to.count++] = eight[row];
+          }
         }
-        all = _mm256_add_epi16(all, eight_entries);
-        odd = _mm256_add_epi16(odd, _mm256_srli_epi16(eight_entries, 8));
-      }
-      const __m256i even = _mm256_sub_epi16(all, _mm256_slli_epi16(odd, 8));
-      const __m256i low = _mm256_unpacklo_epi16(even, odd), high = _mm256_unpackhi_epi16(even, odd);
-      store256(sums + half, _mm256_permute2x128_si256(low, high, 0x20));
-      store256(sums + half + 16, _mm256_permute2x128_si256(low, high, 0x31));
-    }
-    for (std::size_t r = 0; r < kSketchRows; r += 8) {
-      const __m256 upper = sketch_bounds(sums + r, blocks + shape.factors_at() + 2 * r, query);
-      auto hits = static_cast<unsigned>(_mm256_movemask_ps(_mm256_cmp_ps(upper, least, _CMP_GT_OQ)));
-      if (hits == 0) continue;
-      alignas(32) float eight[8];
-      _mm256_store_ps(eight, upper);
-      for (; hits != 0; hits &= hits - 1) {
-        const std::uint32_t row = lowest_bit(hits);
-        picked[count] = static_cast<std::uint32_t>(b * kSketchRows + r) + row;
-        bounds[count++] = eight[row];
       }
     }
   }
-  return count;
+}
+
+void sketch_select(const std::uint8_t* blocks, std::size_t n, const SketchShape& shape, const SketchQuery* queries,
+                   std::size_t n_queries, std::ptrdiff_t ahead, SketchPicks* picks) {
+  constexpr std::size_t kTogether = 2;
+  std::size_t q = 0;
+  for (; q + kTogether <= n_queries; q += kTogether) {
+    sketch_select_some<kTogether>(blocks, n, shape, queries + q, q == 0 ? ahead : 0, picks + q);
+  }
+  for (; q < n_queries; ++q) sketch_select_some<1>(blocks, n, shape, queries + q, q == 0 ? ahead : 0, picks + q);
 }
 
 // ---------------------------------------------------------------- tiles: many queries

@@ -379,55 +379,90 @@ __m512 sketch_bounds(__m256i sums, const std::uint8_t* factors, const SketchQuer
   return _mm512_add_ps(estimate, width);
 }
 
-// The sums of entries of 64 rows; `all`: of even rows + 256 * those of odd ones, `odd`: of odd rows.
-void sketch_sums(const std::uint8_t* at, std::size_t bytes, const std::uint8_t* table, __m512i& all, __m512i& odd) {
+// Sums of entries of 64 rows; `all`: of even rows + 256 * those of odd ones, `odd`: of odd rows.
+struct SketchSums {
+  __m512i all, odd;
+};
+
+// Of Q queries, which share what it takes to bring a block's bits in place.
+template <std::size_t Q>
+FRAZIL_INLINE inline void sketch_sums(const std::uint8_t* at, std::size_t bytes, const SketchQuery* queries,
+                                      std::ptrdiff_t ahead, SketchSums (&sums)[Q]) {
   const __m512i nibble = _mm512_set1_epi8(15);
-  all = odd = _mm512_setzero_si512();
+  const auto entries = [](const std::uint8_t* table, __m512i index) FRAZIL_INLINE {
+    const __m128i sixteen = _mm_loadu_si128(reinterpret_cast<const __m128i*>(table));
+    return _mm512_shuffle_epi8(_mm512_broadcast_i32x4(sixteen), index);
+  };
+  __m512i all[Q], odd[Q];
+  for_each_index<Q>([&](auto q) FRAZIL_INLINE { all[q] = odd[q] = _mm512_setzero_si512(); });
   for (std::size_t j = 0; j < bytes; j += 4) {
-    __m512i eight_entries = _mm512_setzero_si512();  // at most 8 * 31: they fit into bytes
-    for (std::size_t t = 0; t < 4; ++t, at += kSketchRows, table += 2 * kTableEntries) {
-      prefetch(at + kPrefetchBytes, 1);
-      const auto entries = [&](const std::uint8_t* of, __m512i index) FRAZIL_INLINE {
-        const __m128i sixteen = _mm_loadu_si128(reinterpret_cast<const __m128i*>(of));
-        return _mm512_shuffle_epi8(_mm512_broadcast_i32x4(sixteen), index);
-      };
-      const __m512i codes = _mm512_loadu_si512(at);
-      const __m512i low = entries(table, _mm512_and_si512(codes, nibble));
-      const __m512i high = entries(table + kTableEntries, _mm512_and_si512(_mm512_srli_epi16(codes, 4), nibble));
-      eight_entries = _mm512_add_epi8(eight_entries, _mm512_add_epi8(low, high));
+    __m512i eight[Q];  // entries, at most 8 * 31: they fit into bytes
+    for_each_index<Q>([&](auto q) FRAZIL_INLINE { eight[q] = _mm512_setzero_si512(); });
+    for_each_index<4>([&](auto t) FRAZIL_INLINE {
+      if (ahead != 0) prefetch(at + t * kSketchRows + ahead, 1);
+      const __m512i codes = _mm512_loadu_si512(at + t * kSketchRows);
+      const __m512i low = _mm512_and_si512(codes, nibble);
+      const __m512i high = _mm512_and_si512(_mm512_srli_epi16(codes, 4), nibble);
+      for_each_index<Q>([&](auto q) FRAZIL_INLINE {
+        const std::uint8_t* const tables = queries[q].tables + 2 * (j + t) * kTableEntries;
+        const __m512i two = _mm512_add_epi8(entries(tables, low), entries(tables + kTableEntries, high));
+        eight[q] = _mm512_add_epi8(eight[q], two);
+        FRAZIL_IN_PLACE(eight[q]);
+      });
+    });
+    at += 4 * kSketchRows;
+    for_each_index<Q>([&](auto q) FRAZIL_INLINE {
+      all[q] = _mm512_add_epi16(all[q], eight[q]);
+      odd[q] = _mm512_add_epi16(odd[q], _mm512_srli_epi16(eight[q], 8));
+    });
+  }
+  for_each_index<Q>([&](auto q) FRAZIL_INLINE { sums[q] = {all[q], odd[q]}; });
+}
+
+// Picks rows of one block of 64, which are numbered from `first`.
+void sketch_pick(const SketchSums& sums, const std::uint8_t* factors, const SketchQuery& query, std::size_t first,
+                 SketchPicks& picks) {
+  const __m512i lanes = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+  const __m512 least = _mm512_set1_ps(picks.least);
+  const __m512i even = _mm512_sub_epi16(sums.all, _mm512_slli_epi16(sums.odd, 8));
+  // In each 128-bit lane, in order: rows 0 … 7 of the lane's 16, and rows 8 … 15.
+  const __m512i low = _mm512_unpacklo_epi16(even, sums.odd), high = _mm512_unpackhi_epi16(even, sums.odd);
+  for_each_index<4>([&](auto lane) FRAZIL_INLINE {
+    const __m256i sixteen =
+        _mm256_set_m128i(_mm512_extracti32x4_epi32(high, lane), _mm512_extracti32x4_epi32(low, lane));
+    const __m512 upper = sketch_bounds(sixteen, factors + 32 * lane, query);
+    const __mmask16 hits = _mm512_cmp_ps_mask(upper, least, _CMP_GT_OQ);
+    if (hits != 0) {
+      const __m512i rows = _mm512_add_epi32(lanes, _mm512_set1_epi32(static_cast<int>(first + 16 * lane)));
+      const auto found = static_cast<std::size_t>(_mm_popcnt_u32(hits));
+      _mm512_mask_storeu_epi32(picks.rows + picks.count, head16(found), _mm512_maskz_compress_epi32(hits, rows));
+      _mm512_mask_storeu_ps(picks.bounds + picks.count, head16(found), _mm512_maskz_compress_ps(hits, upper));
+      picks.count += found;
     }
-    all = _mm512_add_epi16(all, eight_entries);
-    odd = _mm512_add_epi16(odd, _mm512_srli_epi16(eight_entries, 8));
+  });
+}
+
+template <std::size_t Q>
+void sketch_select_some(const std::uint8_t* blocks, std::size_t n, const SketchShape& shape, const SketchQuery* queries,
+                        std::ptrdiff_t ahead, SketchPicks* picks) {
+  for (std::size_t q = 0; q < Q; ++q) picks[q].count = 0;
+  for (std::size_t b = 0; b < n; ++b, blocks += shape.block_bytes()) {
+    SketchSums sums[Q];
+    sketch_sums<Q>(blocks, shape.bytes(), queries, ahead, sums);
+    for_each_index<Q>([&](auto q) FRAZIL_INLINE {
+      sketch_pick(sums[q], blocks + shape.factors_at(), queries[q], b * kSketchRows, picks[q]);
+    });
   }
 }
 
-std::size_t sketch_select(const std::uint8_t* blocks, std::size_t n, const SketchShape& shape, const SketchQuery& query,
-                          float bound, std::uint32_t* picked, float* bounds) {
-  const __m512i lanes = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
-  const __m512 least = _mm512_set1_ps(bound);
-  std::size_t count = 0;
-  for (std::size_t b = 0; b < n; ++b, blocks += shape.block_bytes()) {
-    __m512i all, odd;
-    sketch_sums(blocks, shape.bytes(), query.tables, all, odd);
-    const __m512i even = _mm512_sub_epi16(all, _mm512_slli_epi16(odd, 8));
-    // In each 128-bit lane, in order: rows 0 … 7 of the lane's 16, and rows 8 … 15.
-    const __m512i low = _mm512_unpacklo_epi16(even, odd), high = _mm512_unpackhi_epi16(even, odd);
-    const std::uint8_t* const factors = blocks + shape.factors_at();
-    const auto sixteen = [&](auto lane, std::size_t r) FRAZIL_INLINE {
-      const __m256i sums =
-          _mm256_set_m128i(_mm512_extracti32x4_epi32(high, lane), _mm512_extracti32x4_epi32(low, lane));
-      const __m512 upper = sketch_bounds(sums, factors + 2 * r, query);
-      const __mmask16 hits = _mm512_cmp_ps_mask(upper, least, _CMP_GT_OQ);
-      if (hits == 0) return;
-      const __m512i rows = _mm512_add_epi32(lanes, _mm512_set1_epi32(static_cast<int>(b * kSketchRows + r)));
-      const auto found = static_cast<std::size_t>(_mm_popcnt_u32(hits));
-      _mm512_mask_storeu_epi32(picked + count, head16(found), _mm512_maskz_compress_epi32(hits, rows));
-      _mm512_mask_storeu_ps(bounds + count, head16(found), _mm512_maskz_compress_ps(hits, upper));
-      count += found;
-    };
-    for_each_index<4>([&](auto lane) FRAZIL_INLINE { sixteen(lane, 16 * lane); });
+void sketch_select(const std::uint8_t* blocks, std::size_t n, const SketchShape& shape, const SketchQuery* queries,
+                   std::size_t n_queries, std::ptrdiff_t ahead, SketchPicks* picks) {
+  constexpr std::size_t kTogether = 4;
+  std::size_t q = 0;
+  for (; q + kTogether <= n_queries; q += kTogether) {
+    sketch_select_some<kTogether>(blocks, n, shape, queries + q, q == 0 ? ahead : 0, picks + q);
   }
-  return count;
+  for (; q < n_queries; ++q) sketch_select_some<1>(blocks, n, shape, queries + q, q == 0 ? ahead : 0, picks + q);
 }
 
 // ---------------------------------------------------------------- tiles: many queries

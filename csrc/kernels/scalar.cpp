@@ -124,8 +124,8 @@ std::size_t select(const std::int32_t* dots, std::size_t n, std::int32_t thresho
   return count;
 }
 
-std::size_t sketch_select(const std::uint8_t* blocks, std::size_t n, const SketchShape& shape, const SketchQuery& query,
-                          float bound, std::uint32_t* picked, float* bounds) {
+void sketch_select_one(const std::uint8_t* blocks, std::size_t n, const SketchShape& shape, const SketchQuery& query,
+                       SketchPicks& picks) {
   std::size_t count = 0;
   for (std::size_t b = 0; b < n; ++b, blocks += shape.block_bytes()) {
     std::array<std::uint32_t, kSketchRows> sums{};
@@ -143,12 +143,18 @@ std::size_t sketch_select(const std::uint8_t* blocks, std::size_t n, const Sketc
       const float error = widen(load<Half>(factors + 2 * (kSketchRows + r)));
       const float line = static_cast<float>(sums[r]) * query.slope + query.offset;
       const float upper = std::max(line, line * query.below) * factor + (error * query.width + query.base);
-      picked[count] = static_cast<std::uint32_t>(b * kSketchRows + r);
-      bounds[count] = upper;
-      count += upper > bound;
+      if (upper > picks.least) {
+        picks.rows[count] = static_cast<std::uint32_t>(b * kSketchRows + r);
+        picks.bounds[count++] = upper;
+      }
     }
   }
-  return count;
+  picks.count = count;
+}
+
+void sketch_select(const std::uint8_t* blocks, std::size_t n, const SketchShape& shape, const SketchQuery* queries,
+                   std::size_t n_queries, std::ptrdiff_t, SketchPicks* picks) {
+  for (std::size_t q = 0; q < n_queries; ++q) sketch_select_one(blocks, n, shape, queries[q], picks[q]);
 }
 
 // A scalar tile is a copy of the rows: there are no lanes to fill.

@@ -44,7 +44,8 @@ class SketchQueries {
   SketchQueries(const Format& format, const Queries& queries, std::size_t first, std::size_t last, const Sketch& sketch,
                 double width);
 
-  const SketchQuery& query(std::size_t q) const { return queries_[q - first_]; }
+  // The query q and those after it.
+  const SketchQuery* queries(std::size_t q) const { return queries_.data() + (q - first_); }
 
  private:
   void prepare(std::size_t q, std::uint8_t* tables);

@@ -1,4 +1,5 @@
 // Search by a sketch: its blocks are scanned first, and only rows whose bound can reach the k-th best are scored.
+#include <array>
 #include <atomic>
 #include <cmath>
 #include <limits>
@@ -6,6 +7,7 @@
 
 #include "../dispatch.h"
 #include "../float_environment.h"
+#include "../prefetch.h"
 #include "groups.h"
 #include "search.h"
 
@@ -18,6 +20,8 @@ constexpr std::size_t kPicksAtOnce = 64;  // rows picked for a query are scored 
 // Of few queries, rows that are not likely to get in wait until the others have raised the bound, so many of them at
 // most.
 constexpr std::size_t kWaiting = std::size_t{1} << 18;
+
+constexpr std::size_t kQueriesAtOnce = 8;  // that a kernel may share work between
 
 constexpr float kLowest = -std::numeric_limits<float>::infinity();
 
@@ -55,32 +59,35 @@ class SketchScan {
  public:
   SketchScan(const Task& task, std::size_t first, std::size_t last, std::size_t k, std::size_t origin,
              SharedBounds& shared)
-      : task_(task), first_(first), origin_(origin), shared_(shared), picked_(kChunkRows), bounds_(kChunkRows) {
+      : task_(task),
+        first_(first),
+        origin_(origin),
+        shared_(shared),
+        rows_(kChunkRows * kQueriesAtOnce),
+        bounds_(rows_.size()) {
+    for (std::size_t i = 0; i < kQueriesAtOnce; ++i) {
+      picked_[i] = {kLowest, 0, rows_.data() + i * kChunkRows, bounds_.data() + i * kChunkRows};
+    }
     const bool few = last - first < kTileQueries;
     const float error = few ? task.sketch.typical_error() : 0;
     for (std::size_t q = first; q < last; ++q) {
       states_.emplace_back(k);
-      states_.back().likely = few ? error * task.ready.query(q).width * kLikely : kLowest;
+      states_.back().likely = few ? error * task.ready.queries(q)->width * kLikely : kLowest;
     }
   }
 
   // Rows [row, end), from the start of a block on.
   void chunk(std::size_t row, std::size_t end) {
     const std::size_t blocks = (end - row + kSketchRows - 1) / kSketchRows;
-    const auto from = static_cast<std::uint32_t>(row - origin_);
-    for (std::size_t i = 0; i < states_.size(); ++i) {
-      const float least = shared_[i].load(std::memory_order_relaxed);
-      std::size_t n = task_.kernels.sketch_select(task_.sketch.block(row / kSketchRows), blocks, task_.sketch.shape,
-                                                  task_.ready.query(first_ + i), least, picked_.data(), bounds_.data());
-      while (n > 0 && picked_[n - 1] >= end - row) --n;  // rows that do not exist, if the sketch is damaged
-      n = task_.allowed.keep(row, picked_.data(), bounds_.data(), n);
-      if (n == 0) continue;
-      State& state = states_[i];
-      for (std::size_t j = 0; j < n; ++j) {
-        (bounds_[j] > least + state.likely ? state.picks : state.waiting).add(from + picked_[j], bounds_[j]);
+    const std::uint8_t* const data = task_.sketch.block(row / kSketchRows);
+    for (std::size_t i = 0; i < states_.size(); i += kQueriesAtOnce) {
+      const std::size_t n = std::min(kQueriesAtOnce, states_.size() - i);
+      for (std::size_t q = 0; q < n; ++q) picked_[q].least = shared_[i + q].load(std::memory_order_relaxed);
+      task_.kernels.sketch_select(data, blocks, task_.sketch.shape, task_.ready.queries(first_ + i), n,
+                                  i == 0 ? static_cast<std::ptrdiff_t>(kPrefetchBytes) : 0, picked_.data());
+      for (std::size_t q = 0; q < n; ++q) {
+        if (picked_[q].count > 0) take(i + q, picked_[q], row, end);
       }
-      if (state.picks.size() >= kPicksAtOnce) score(i, state.picks);
-      if (state.waiting.size() >= kWaiting) score(i, state.waiting);
     }
   }
 
@@ -114,6 +121,21 @@ class SketchScan {
     Picks picks, waiting;
     float likely = 0;
   };
+
+  // Keeps what was picked of rows [row, end) for later, or scores it.
+  void take(std::size_t i, const SketchPicks& picked, std::size_t row, std::size_t end) {
+    State& state = states_[i];
+    std::size_t n = picked.count;
+    while (n > 0 && picked.rows[n - 1] >= end - row) --n;  // rows that do not exist, if the sketch is damaged
+    n = task_.allowed.keep(row, picked.rows, picked.bounds, n);
+    const auto from = static_cast<std::uint32_t>(row - origin_);
+    const float likely = picked.least + state.likely;
+    for (std::size_t j = 0; j < n; ++j) {
+      (picked.bounds[j] > likely ? state.picks : state.waiting).add(from + picked.rows[j], picked.bounds[j]);
+    }
+    if (state.picks.size() >= kPicksAtOnce) score(i, state.picks);
+    if (state.waiting.size() >= kWaiting) score(i, state.waiting);
+  }
 
   // Scores rows that were picked, those whose bound is not good enough any more left out.
   void score(std::size_t i, Picks& picks) {
@@ -153,8 +175,9 @@ class SketchScan {
   const std::size_t first_, origin_;
   SharedBounds& shared_;
   std::vector<State> states_;
-  std::vector<std::uint32_t> picked_, good_;
+  std::vector<std::uint32_t> rows_, good_;
   std::vector<float> bounds_;
+  std::array<SketchPicks, kQueriesAtOnce> picked_;  // room in the two above
   std::vector<std::int32_t> dots_;
 };
 
