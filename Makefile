@@ -18,8 +18,8 @@ test: $(VENV)/.test
 soak: $(VENV)/.test
 	$(BIN)/python -m pytest -m soak
 
-bench: $(VENV)/.test
-	$(BIN)/python bench/bench.py
+bench: $(VENV)/.bench
+	$(BIN)/frazil bench
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
@@ -49,7 +49,7 @@ $(VENV)/.made:
 	touch $@
 
 # Reinstalls the wheel alone when only sources have changed; the libraries stay.
-$(VENV)/.demo $(VENV)/.test $(VENV)/.dev: $(VENV)/.%: build/.wheel constraints.txt
+$(VENV)/.demo $(VENV)/.bench $(VENV)/.test $(VENV)/.dev: $(VENV)/.%: build/.wheel constraints.txt
 	$(PIP) --force-reinstall --no-deps dist/*.whl
 	$(PIP) "$$(ls dist/*.whl)[$*]"
 	touch $@

@@ -22,6 +22,8 @@ struct TileKernels {
   // Documents are scored against many queries from a tile: `group` rows at a time, widened to bytes and transposed so
   // that neighbouring lanes hold neighbouring rows. The layout inside is the instruction set's own.
   std::size_t group;
+  // From so many queries on that is faster than scoring the rows where they lie for each query: measured.
+  std::size_t queries;
   // Bytes of a tile of `rows` rows (a multiple of `group`).
   std::size_t (*bytes)(Width width, std::size_t rows, std::size_t row_bytes);
   // Fills the tile with n rows; the tile's remaining rows, up to a multiple of `group`, give meaningless dots.

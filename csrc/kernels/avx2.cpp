@@ -365,9 +365,9 @@ constexpr std::size_t kQueryBlock = 6;   // 12 sums, 2 vectors of rows, a produc
 
 // Q queries against a group of 16 rows, over `steps` steps. spread: for each step the Q queries' four entries, eight
 // times each: broadcasting them here took the vector units' time (520 M pairs/s rather than 690, in cache).
-template <std::size_t Q>
-void dot_group(const std::uint8_t* group, std::size_t steps, const std::int8_t* spread, int shift, bool add,
-               std::int32_t* dots, std::size_t dots_stride) {
+template <std::size_t Q, int Shift>
+void dot_group(const std::uint8_t* group, std::size_t steps, const std::int8_t* spread, bool add, std::int32_t* dots,
+               std::size_t dots_stride) {
   for (std::size_t first = 0; first < steps; first += kFlush) {
     __m256i sums16[Q * 2];
     for_each_index<Q * 2>([&](auto i) FRAZIL_INLINE { sums16[i] = _mm256_setzero_si256(); });
@@ -382,7 +382,7 @@ void dot_group(const std::uint8_t* group, std::size_t steps, const std::int8_t* 
     const bool onto = add || first > 0;
     for_each_index<Q * 2>([&](auto i) FRAZIL_INLINE {
       std::int32_t* const to = dots + i / 2 * dots_stride + i % 2 * 8;
-      const __m256i sum = _mm256_slli_epi32(widen_sums(sums16[i]), shift);
+      const __m256i sum = _mm256_slli_epi32(widen_sums(sums16[i]), Shift);
       store256(to, onto ? _mm256_add_epi32(sum, load256(to)) : sum);
     });
   }
@@ -407,8 +407,13 @@ void dot_queries(const std::uint8_t* tile, std::size_t n, std::size_t row_bytes,
       }
       const std::uint8_t* const from = tile + (nibble * steps + first) * 64;
       for (std::size_t r = 0; r < n; r += kGroup) {
-        dot_group<Q>(from + r / kGroup * group_bytes, here, spread, W == kInt8 && nibble == 0 ? 4 : 0,
-                     nibble + first > 0, dots + r, dots_stride);
+        std::int32_t* const to = dots + r;
+        const std::uint8_t* const group = from + r / kGroup * group_bytes;
+        if (W == kInt8 && nibble == 0) {
+          dot_group<Q, 4>(group, here, spread, first > 0, to, dots_stride);
+        } else {
+          dot_group<Q, 0>(group, here, spread, nibble + first > 0, to, dots_stride);
+        }
       }
     }
   }
@@ -444,7 +449,7 @@ std::uint64_t dot_peak(std::uint64_t rounds, const std::uint8_t* codes, const st
 }
 
 constexpr TileKernels kTiles{
-    kGroup, tile_bytes, {load_tile<true>, load_tile<true>}, {dot_tile<kInt4>, dot_tile<kInt8>}};
+    kGroup, 8, tile_bytes, {load_tile<true>, load_tile<true>}, {dot_tile<kInt4>, dot_tile<kInt8>}};
 
 }  // namespace
 

@@ -1,5 +1,6 @@
 // AVX-512 with VNNI (Ice Lake, Sapphire Rapids, Zen 4 and later). The integer work is vpdpbusd: four u8 x s8 products
-// summed into each 32-bit lane, which cannot overflow here: 4,096 * 255 * 127 < 2^31.
+// summed into each 32-bit lane, which cannot overflow here: 4,096 * 255 * 127 < 2^31. Unpacking and float queries are
+// left to AVX2, which is faster: 32 sums in the format's order are two chains of additions here, four there.
 #include <immintrin.h>
 
 #include "../floats.h"
@@ -163,30 +164,6 @@ std::size_t pack(const std::byte* rows, std::ptrdiff_t stride, std::size_t n, st
   return n;
 }
 
-// ---------------------------------------------------------------- unpack
-
-template <Width W>
-void unpack(const std::uint8_t* rows, std::ptrdiff_t stride, std::size_t n, std::size_t dim, float half_step,
-            float* out) {
-  const __m512 scale = _mm512_set1_ps(half_step);
-  for (std::size_t r = 0; r < n; ++r, rows += stride, out += dim) {
-    for (std::size_t i = 0; i < dim; i += 16) {
-      const std::size_t left = dim - i;
-      __m128i codes;
-      if constexpr (W == kInt4) {
-        const __m128i bytes = _mm_maskz_loadu_epi8(static_cast<__mmask16>(head8(left / 2)), rows + i / 2);
-        const __m128i high = _mm_and_si128(_mm_srli_epi16(bytes, 4), _mm_set1_epi8(15));
-        codes = _mm_unpacklo_epi8(high, _mm_and_si128(bytes, _mm_set1_epi8(15)));
-      } else {
-        codes = _mm_maskz_loadu_epi8(head16(left), rows + i);
-      }
-      const __m512i wide = _mm512_cvtepu8_epi32(codes);
-      const __m512i steps = _mm512_sub_epi32(_mm512_slli_epi32(wide, 1), _mm512_set1_epi32(W == kInt4 ? 15 : 255));
-      _mm512_mask_storeu_ps(out + i, head16(left), _mm512_mul_ps(_mm512_cvtepi32_ps(steps), scale));
-    }
-  }
-}
-
 // ---------------------------------------------------------------- one query against rows where they lie
 
 // Adds 64 bytes' products with the query: both nibbles of each byte, or the byte.
@@ -313,40 +290,6 @@ void dot_picked(const std::uint8_t* rows, std::ptrdiff_t stride, const std::uint
     return rows + static_cast<std::ptrdiff_t>(picked[i]) * stride;
   };
   dot_rows_at<W>(at, 0, n, row_bytes, query, dots);
-}
-
-template <Width W>
-void float_rows(const std::uint8_t* rows, std::ptrdiff_t stride, std::size_t n, std::size_t row_bytes,
-                const float* query, float half_step, float* scores) {
-  const float* const second = query + (W == kInt4 ? plane_stride(row_bytes) : 0);
-  const __m512 nibble_steps = _mm512_setr_ps(-15, -13, -11, -9, -7, -5, -3, -1, 1, 3, 5, 7, 9, 11, 13, 15);
-  const auto byte_steps = [](__m512i codes) {
-    return _mm512_cvtepi32_ps(_mm512_sub_epi32(_mm512_slli_epi32(codes, 1), _mm512_set1_epi32(255)));
-  };
-  for (std::size_t r = 0; r < n; ++r, rows += stride) {
-    __m512 p0 = _mm512_setzero_ps(), p1 = p0;
-    for (std::size_t j = 0; j < row_bytes; j += W == kInt4 ? 16 : 32) {
-      const std::size_t left = row_bytes - j;
-      const __m512i low = _mm512_cvtepu8_epi32(_mm_maskz_loadu_epi8(head16(left), rows + j));
-      if constexpr (W == kInt4) {
-        const __m512 even = _mm512_permutexvar_ps(_mm512_srli_epi32(low, 4), nibble_steps);
-        const __m512 odd = _mm512_permutexvar_ps(low, nibble_steps);  // by the low 4 bits of each lane
-        p0 = _mm512_add_ps(p0, _mm512_mul_ps(_mm512_loadu_ps(query + j), even));
-        p1 = _mm512_add_ps(p1, _mm512_mul_ps(_mm512_loadu_ps(second + j), odd));
-      } else {
-        p0 = _mm512_add_ps(p0, _mm512_mul_ps(_mm512_loadu_ps(query + j), byte_steps(low)));
-        if (left > 16) {
-          const __m512i high = _mm512_cvtepu8_epi32(_mm_maskz_loadu_epi8(head16(left - 16), rows + j + 16));
-          p1 = _mm512_add_ps(p1, _mm512_mul_ps(_mm512_loadu_ps(query + j + 16), byte_steps(high)));
-        }
-      }
-    }
-    const __m512 h16 = _mm512_add_ps(p0, p1);
-    const __m256 h8 = _mm256_add_ps(_mm512_castps512_ps256(h16), _mm512_extractf32x8_ps(h16, 1));
-    const __m128 h4 = _mm_add_ps(_mm256_castps256_ps128(h8), _mm256_extractf128_ps(h8, 1));
-    const __m128 h2 = _mm_add_ps(h4, _mm_movehl_ps(h4, h4));
-    scores[r] = _mm_cvtss_f32(_mm_add_ss(h2, _mm_movehdup_ps(h2))) * half_step + 0.0f;  // a zero is +0
-  }
 }
 
 std::size_t select(const std::int32_t* dots, std::size_t n, std::int32_t threshold, std::uint32_t* picked) {
@@ -523,6 +466,7 @@ template <Width W>
 void load_tile(const std::uint8_t* rows, std::ptrdiff_t stride, std::size_t n, std::size_t row_bytes,
                std::uint8_t* tile) {
   const std::size_t steps = tile_steps(row_bytes), plane_bytes = steps * 128;
+  const std::ptrdiff_t ahead = prefetch_distance(row_bytes, stride);
   for (std::size_t r = 0; r < n; r += 16, rows += 16 * stride) {
     std::uint8_t* const base = tile + r / kGroup * planes(W) * plane_bytes + r % kGroup * 4;
     const std::size_t here = smaller(16, n - r);
@@ -531,7 +475,10 @@ void load_tile(const std::uint8_t* rows, std::ptrdiff_t stride, std::size_t n, s
       const std::uint8_t* at = rows + j;
       if (here == 16 && j + 64 <= row_bytes) {
 #pragma GCC unroll 16
-        for (std::size_t i = 0; i < 16; ++i, at += stride) v[i] = _mm512_loadu_si512(at);
+        for (std::size_t i = 0; i < 16; ++i, at += stride) {
+          prefetch(at + ahead, 1);
+          v[i] = _mm512_loadu_si512(at);
+        }
         store_tile<W>(v, 16, plane_bytes, base + j * 32);
       } else {
         const __mmask64 mask = head64(row_bytes - j);
@@ -606,7 +553,7 @@ std::uint64_t dot_peak(std::uint64_t rounds, const std::uint8_t* codes, const st
 }
 
 constexpr TileKernels kTiles{
-    kGroup, tile_bytes, {load_tile<kInt4>, load_tile<kInt8>}, {dot_tile<kInt4>, dot_tile<kInt8>}};
+    kGroup, 6, tile_bytes, {load_tile<kInt4>, load_tile<kInt8>}, {dot_tile<kInt4>, dot_tile<kInt8>}};
 
 }  // namespace
 
@@ -616,10 +563,8 @@ extern constinit const Kernels kernels_avx512vnni{
     .pack_bfloat16 = {pack<kInt4, Bfloat16, SingleSteps>, pack<kInt8, Bfloat16, SingleSteps>},
     .pack_single = {pack<kInt4, float, SingleSteps>, pack<kInt8, float, SingleSteps>},
     .pack_double = {pack<kInt4, double, DoubleSteps>, pack<kInt8, double, DoubleSteps>},
-    .unpack = {unpack<kInt4>, unpack<kInt8>},
     .dot_rows = {dot_rows<kInt4>, dot_rows<kInt8>},
     .dot_picked = {dot_picked<kInt4>, dot_picked<kInt8>},
-    .float_rows = {float_rows<kInt4>, float_rows<kInt8>},
     .select = select,
     .sketch_rows = {sketch_rows<kInt4>, sketch_rows<kInt8>},
     .sketch_select = sketch_select,

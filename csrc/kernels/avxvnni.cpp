@@ -106,7 +106,7 @@ std::uint64_t dot_peak(std::uint64_t rounds, const std::uint8_t* codes, const st
 }
 
 constexpr TileKernels kTiles{
-    kGroup, tile_bytes, {load_tile<true>, load_tile<false>}, {dot_tile<kInt4>, dot_tile<kInt8>}};
+    kGroup, 5, tile_bytes, {load_tile<true>, load_tile<false>}, {dot_tile<kInt4>, dot_tile<kInt8>}};
 
 }  // namespace
 

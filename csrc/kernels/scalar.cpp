@@ -182,7 +182,7 @@ std::uint64_t dot_peak(std::uint64_t rounds, const std::uint8_t* codes, const st
   return rounds * 512;
 }
 
-constexpr TileKernels kTiles{1, tile_bytes, {load_tile, load_tile}, {dot_tile<kInt4>, dot_tile<kInt8>}};
+constexpr TileKernels kTiles{1, 8, tile_bytes, {load_tile, load_tile}, {dot_tile<kInt4>, dot_tile<kInt8>}};
 
 }  // namespace
 

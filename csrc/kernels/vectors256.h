@@ -112,12 +112,14 @@ template <bool Split>
 void load_tile(const std::uint8_t* rows, std::ptrdiff_t stride, std::size_t n, std::size_t row_bytes,
                std::uint8_t* tile) {
   const std::size_t steps = tile_steps(row_bytes), plane_bytes = steps * 64;
+  const std::ptrdiff_t ahead = prefetch_distance(row_bytes, stride);
   for (std::size_t r = 0; r < n; r += 8) {
     std::uint8_t* const base = tile + r / kGroup * (Split ? 2 : 1) * plane_bytes + r % kGroup * 4;
     for (std::size_t j = 0; j < row_bytes; j += 32) {
       __m256i v[8];
       for (std::size_t i = 0; i < 8; ++i) {
         const std::uint8_t* const row = rows + static_cast<std::ptrdiff_t>(r + i) * stride;
+        if (j % 64 == 0) prefetch(row + j + ahead, 1);
         v[i] = r + i < n ? load_bytes(row + j, row_bytes - j) : _mm256_setzero_si256();
       }
       transpose(v);

@@ -11,10 +11,8 @@
 
 namespace frazil {
 
-// From this many queries on, rows are transposed into a tile once and scored against all queries from there.
-inline constexpr std::size_t kTileQueries = 8;
 // Queries scored at a time: their results stay in the first-level cache until they are used.
-inline constexpr std::size_t kQueriesAtOnce = 24;
+inline constexpr std::size_t kQueriesAtOnce = 12;
 
 // Codes read, times queries, worth waking a thread for: fewer are done before it has woken.
 inline constexpr std::size_t kBytesPerThread = std::size_t{1} << 19;
@@ -33,7 +31,8 @@ class BlockDots {
   template <class Fn>
   void each(const Queries& queries, std::size_t first, std::size_t last, const std::uint8_t* rows,
             std::ptrdiff_t stride, std::size_t n, Fn&& fn) {
-    if (last - first < kTileQueries) {
+    const TileKernels& tiles = *kernels_.tiles;
+    if (last - first < tiles.queries) {
       dots_.resize(n);
       for (std::size_t q = first; q < last; ++q) {
         kernels_.dot_rows[format_.width](rows, stride, n, format_.row_bytes(), queries.integer(q), dots_.data());
@@ -41,7 +40,6 @@ class BlockDots {
       }
       return;
     }
-    const TileKernels& tiles = *kernels_.tiles;
     const std::size_t padded = (n + tiles.group - 1) / tiles.group * tiles.group;
     tile_.resize(tiles.bytes(format_.width, padded, format_.row_bytes()));
     dots_.resize(kQueriesAtOnce * padded);

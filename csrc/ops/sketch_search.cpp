@@ -18,7 +18,8 @@ constexpr std::size_t kChunkBlocks = 16;  // scanned for one query after the oth
 constexpr std::size_t kChunkRows = kChunkBlocks * kSketchRows;
 constexpr std::size_t kPicksAtOnce = 64;  // rows picked for a query are scored when there are so many
 // Of few queries, rows that are not likely to get in wait until the others have raised the bound, so many of them at
-// most.
+// most. Of many, they are scored while the rows are in the caches for the others.
+constexpr std::size_t kFewQueries = 8;
 constexpr std::size_t kWaiting = std::size_t{1} << 18;
 
 constexpr std::size_t kQueriesAtOnce = 8;  // that a kernel may share work between
@@ -68,7 +69,7 @@ class SketchScan {
     for (std::size_t i = 0; i < kQueriesAtOnce; ++i) {
       picked_[i] = {kLowest, 0, rows_.data() + i * kChunkRows, bounds_.data() + i * kChunkRows};
     }
-    const bool few = last - first < kTileQueries;
+    const bool few = last - first <= kFewQueries;
     const float error = few ? task.sketch.typical_error() : 0;
     for (std::size_t q = first; q < last; ++q) {
       states_.emplace_back(k);

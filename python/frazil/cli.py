@@ -1,4 +1,4 @@
-"""The `frazil` command: `frazil info`, `frazil demo`."""
+"""The `frazil` command: `frazil info`, `frazil demo`, `frazil bench`."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import os
 import platform
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from frazil import __version__, _native, active_kernels, kernels
 
@@ -25,7 +26,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     try:
         arguments = _parser().parse_args(argv)
-        arguments.run(arguments)
+        arguments.argv = sys.argv[1:] if argv is None else argv
+        code = arguments.run(arguments)
         sys.stdout.flush()
     except KeyboardInterrupt:
         return 130
@@ -35,7 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (ImportError, OSError, ValueError) as error:
         print(f"frazil: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
-    return 0
+    return int(code or 0)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -63,7 +65,56 @@ def _parser() -> argparse.ArgumentParser:
         "--seconds", type=float, default=45.0, metavar="S", help="spend no more on encoding (default: 45)"
     )
     demo.set_defaults(run=_demo)
+
+    bench = commands.add_parser(
+        "bench",
+        help="measure every operation on every instruction set, beside this machine's limits",
+        description="Measure this machine's limits and, beside them, every operation on every instruction set. Every "
+        "answer is checked. Medians of interleaved repeats, as Markdown.",
+    )
+    _add_bench_options(bench)
+    bench.set_defaults(run=_bench)
     return parser
+
+
+def _add_bench_options(bench: argparse.ArgumentParser) -> None:
+    bench.add_argument("--quick", action="store_true", help="fewer rows and repeats: some seconds in all")
+    bench.add_argument("--sets", type=_names, default=(), metavar="A,B", help="these instruction sets (default: all)")
+    bench.add_argument("--threads", type=_counts, default=(), metavar="N,M", help="thread counts (default: 1,all CPUs)")
+    bench.add_argument(
+        "--only",
+        type=_names,
+        default=(),
+        metavar="A,B",
+        help="these operations: single, small, batch, sketch, float, pack, unpack (default: all)",
+    )
+    for name, what in (
+        ("rows", "rows of a search for one query (default: 4000000)"),
+        ("batch-rows", "rows of a search for several (default: 1000000)"),
+        ("pack-rows", "rows to pack (default: 200000)"),
+        ("peer-rows", "rows with --peers (default: 1000000)"),
+        ("queries", "queries of the batch (default: 256)"),
+        ("repeats", "how often each is run (default: 7)"),
+    ):
+        bench.add_argument(f"--{name}", type=_positive, metavar="N", help=what)
+    bench.add_argument("--data", type=Path, metavar="FILE.npy", help="search these vectors, not random ones")
+    bench.add_argument("--queries-data", type=Path, metavar="FILE.npy", help="for these (default: rows with noise)")
+    bench.add_argument("--clustered", action="store_true", help="search vectors in tight clusters, not random ones")
+    bench.add_argument("--seed", type=int, default=0, metavar="N", help="of random numbers (default: 0)")
+    bench.add_argument("--peers", action="store_true", help="measure other libraries beside frazil, one thread each")
+    bench.add_argument("--json", type=Path, metavar="FILE", help="write all figures to this file")
+    bench.add_argument("--plot", type=Path, metavar="FILE", help="draw a roofline picture, .png or .svg")
+    bench.add_argument(
+        "--compare", type=Path, nargs=2, metavar=("A", "B"), help="measure nothing; show how fast file B is beside A"
+    )
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in text.split(","))
+
+
+def _counts(text: str) -> tuple[int, ...]:
+    return tuple(_positive(count) for count in text.split(","))
 
 
 def _positive(text: str) -> int:
@@ -106,3 +157,20 @@ def _demo(arguments: argparse.Namespace) -> None:
         )
     except ImportError as error:
         raise ImportError(f"the demo needs more packages: pip install 'frazil[demo]' ({error})") from error
+
+
+_QUICK = {"rows": 500_000, "batch_rows": 100_000, "pack_rows": 40_000, "peer_rows": 100_000, "repeats": 3}
+
+
+def _bench(arguments: argparse.Namespace) -> int:
+    if arguments.compare is not None:
+        from frazil.bench.compare import compare
+
+        print(compare(*arguments.compare))
+        return 0
+    from frazil.bench.options import Options
+    from frazil.bench.run import run
+
+    given = {name: value for name, value in vars(arguments).items() if name in Options.__dataclass_fields__}
+    given = {name: value for name, value in given.items() if value is not None}
+    return run(Options(**(_QUICK if arguments.quick else {}) | given), arguments.argv)

@@ -1,0 +1,64 @@
+"""What a run of the bench is told."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from frazil import _native, kernels
+
+__all__ = ["Options", "known"]
+
+
+@dataclass(frozen=True)
+class Options:
+    """The arguments of `frazil bench`, checked and with their defaults filled in."""
+
+    sets: tuple[str, ...] = ()
+    """the instruction sets to measure; none: all of `frazil.kernels()`"""
+    threads: tuple[int, ...] = ()
+    """the thread counts to measure; none: 1 and as many as CPUs this process may use"""
+    only: tuple[str, ...] = ()
+    """the keys of the operations to measure, or what they begin with; none: all"""
+    rows: int = 4_000_000
+    batch_rows: int = 1_000_000
+    pack_rows: int = 200_000
+    peer_rows: int = 1_000_000
+    queries: int = 256
+    repeats: int = 7
+    seed: int = 0
+    data: Path | None = None
+    queries_data: Path | None = None
+    clustered: bool = False
+    peers: bool = False
+    json: Path | None = None
+    plot: Path | None = None
+
+    def __post_init__(self) -> None:
+        sets = known("sets", self.sets, kernels()) or kernels()
+        threads = self.threads or tuple(sorted({1, _native.default_threads()}))
+        object.__setattr__(self, "sets", sets)
+        object.__setattr__(self, "threads", tuple(dict.fromkeys(threads)))
+        for name in ("data", "queries_data"):
+            path = getattr(self, name)
+            if path is not None and not path.is_file():
+                raise ValueError(f"{name.replace('_', '-')}: there is no file {str(path)!r}")
+        for path in (self.json, self.plot):  # now, not after minutes of measuring
+            if path is not None and not path.absolute().parent.is_dir():
+                raise ValueError(f"there is no folder {str(path.absolute().parent)!r} to write {path.name} into")
+        if self.plot is not None and self.plot.suffix not in (".png", ".svg"):
+            raise ValueError(f"plot: expected a file name that ends in .png or .svg, got {self.plot.name!r}")
+        if self.plot is not None and self.peers:
+            raise ValueError("plot: shows the operations; --peers measures none")
+
+
+def known(what: str, names: tuple[str, ...], among: tuple[str, ...]) -> tuple[str, ...]:
+    """Return `names` without repetitions, in the order of `among`.
+
+    Raises:
+        ValueError: a name is not among them; the message lists them.
+    """
+    for name in names:
+        if name not in among:
+            raise ValueError(f"{what}: expected some of {', '.join(among)}; got {name!r}")
+    return tuple(name for name in among if name in names)

@@ -1,0 +1,156 @@
+"""Time frazil and its peers in turn, with recall@10 against float32."""
+
+from __future__ import annotations
+
+import gc
+import importlib.metadata
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from frazil import ARCTIC_INT4, ARCTIC_INT8, Codec, Hits, Sketch
+from frazil.bench.blocks import Floats, search_floats
+from frazil.bench.cases import K, Search, WrongAnswer, expected_hits
+from frazil.bench.data import Vectors
+from frazil.bench.options import Options
+from frazil.bench.peers import PEERS, Built, Peer
+from frazil.bench.progress import progress
+from frazil.bench.results import Line, Table
+from frazil.bench.timing import Contestant, interleave, median
+
+__all__ = ["measure_peers"]
+
+
+@dataclass
+class _Entry:
+    """A peer that runs, and its first answers: those of later runs must be the same."""
+
+    name: str
+    built: Built
+    first: dict[int, NDArray[Any]]
+    kernels: str | None = None
+
+
+def measure_peers(options: Options, vectors: Vectors, show: Callable[[Table], None]) -> list[str]:
+    """Measure one query, then a batch.
+
+    Args:
+        options: rows, queries, repeats and the set that frazil runs on, the first one.
+        vectors: what to search.
+        show: is given each table.
+
+    Returns:
+        The peers that did not run, and why.
+
+    Raises:
+        WrongAnswer: frazil's answer was not that of `scalar`, or a peer's not the same in every run.
+    """
+    x = vectors.floats(options.peer_rows)
+    some = vectors.queries(max(1, options.queries))
+    some /= np.maximum(np.linalg.norm(some, axis=1, keepdims=True), np.float32(1e-30))
+    batches = {"peers-one": some[:1], "peers-batch": some}
+    ours = [
+        entry
+        for codec in (ARCTIC_INT4, ARCTIC_INT8)
+        for entry in _frazil(codec, x, list(batches.values()), options.sets[0])
+    ]
+    missing: list[str] = []
+    with progress("building peers", len(PEERS)) as step:
+        entries = [*ours, *_build(x, list(batches.values()), missing, step)]
+    gc.collect()
+    print(_versions(missing), flush=True)
+    for key, queries in batches.items():
+        show(_table(key, entries, queries, x, options, data=vectors.name))
+    return missing
+
+
+def _frazil(codec: Codec, x: Floats, batches: list[Floats], isa: str) -> list[_Entry]:
+    """Pack, and find the answers that `scalar` agrees with: of a full scan, and of a search by a sketch."""
+    codes = codec.pack(x)
+    entries = []
+    for sketch in (None, Sketch.build(codec, codes)):
+
+        def search(queries: Floats, threads: int | None, sketch: Sketch | None = sketch) -> Hits:
+            return codec.search(queries, codes, K, sketch=sketch, threads=threads)
+
+        def rows(queries: Floats, search: Search = search) -> NDArray[Any]:
+            return search(queries, 1).rows
+
+        first = {len(queries): expected_hits(search, queries).rows for queries in batches}
+        size = codec.row_bytes + (0 if sketch is None else sketch.data.nbytes / len(x))
+        name = f"frazil {codec.bits} bits" + ("" if sketch is None else ", sketch")
+        entries.append(_Entry(name, Built(size, rows), first, isa))
+    return entries
+
+
+def _build(x: Floats, batches: list[Floats], missing: list[str], step: Callable[[], None]) -> list[_Entry]:
+    """Build every peer's index and let it answer once."""
+    entries = []
+    for peer in PEERS:
+        try:
+            built = peer.build(x)
+            entries.append(_Entry(peer.name, built, {len(q): _answer(built, q) for q in batches}))
+        except Exception as error:  # whatever goes wrong in another library is its entry in the report
+            missing.append(_why(peer, error))
+        step()
+    return entries
+
+
+def _answer(built: Built, queries: Floats) -> NDArray[Any]:
+    rows = built.search(queries)
+    if rows.shape[0] != len(queries) or rows.ndim != 2:
+        raise ValueError(f"answered with shape {rows.shape}")
+    return rows
+
+
+def _why(peer: Peer, error: Exception) -> str:
+    if isinstance(error, ModuleNotFoundError):
+        return f"not installed: {peer.package} ({peer.name})"
+    return f"failed: {peer.name}: {type(error).__name__}: {' '.join(str(error).split())}"
+
+
+def _versions(missing: list[str]) -> str:
+    versions = []
+    for package in dict.fromkeys(peer.package for peer in PEERS):
+        try:
+            versions.append(f"{package} {importlib.metadata.version(package)}")
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return "\n".join([", ".join(versions), *missing])
+
+
+def _table(key: str, entries: list[_Entry], queries: Floats, x: Floats, options: Options, *, data: str) -> Table:
+    exact = search_floats(x, queries)
+
+    def contestant(entry: _Entry) -> Contestant:
+        def check(rows: NDArray[Any]) -> None:
+            if not np.array_equal(rows, entry.first[len(queries)]):
+                raise WrongAnswer(f"{key}: {entry.name}: not the answer of the reference")
+
+        return Contestant(lambda: entry.built.search(queries), check, kernels=entry.kernels)
+
+    with progress(key, len(entries) * (options.repeats + 1)) as step:
+        seconds = interleave([contestant(entry) for entry in entries], options.repeats, turn=step)
+    lines = []
+    for entry, times in zip(entries, seconds, strict=True):
+        ratio = median([ours / theirs for ours, theirs in zip(seconds[0], times, strict=True)])
+        found = entry.first[len(queries)]
+        recall = np.mean([len(np.intersect1d(a, b)) / len(b) for a, b in zip(found, exact, strict=True)])
+        lines.append(
+            Line(
+                entry.name,
+                1,
+                times,
+                rows=options.peer_rows,
+                work=options.peer_rows * len(queries),
+                limit=entries[0].name,
+                of_limit=ratio,
+                recall=float(recall),
+                bytes_per_vector=entry.built.bytes_per_vector,
+            )
+        )
+    counted = "one query" if len(queries) == 1 else f"{len(queries)} queries"
+    return Table(key, f"{counted}, {options.peer_rows:,} {data} rows, one thread each", "pairs", lines)
