@@ -273,7 +273,10 @@ def test_wrong_data(array, message, tmp_path, capsys):
     ("arguments", "message"),
     [
         (("--sets", "abacus"), "sets: expected some of"),
-        (("--only", "abacus"), "only: expected some of single, small, batch, sketch, float, pack, unpack; got 'abacus'"),
+        (
+            ("--only", "abacus"),
+            "only: expected some of single, small, batch, sketch, float, pack, unpack; got 'abacus'",
+        ),
         (("--data", "/no/such.npy"), "data: there is no file '/no/such.npy'"),
         (("--json", "/no/such/folder/a.json"), "there is no folder '/no/such/folder'"),
         (("--plot", "roof.jpg"), "expected a file name that ends in .png or .svg"),

@@ -421,7 +421,8 @@ void dot_queries(const std::uint8_t* tile, std::size_t n, std::size_t row_bytes,
 
 template <Width W>
 void dot_tile(const std::uint8_t* tile, std::size_t n, std::size_t row_bytes, const std::int8_t* queries,
-              std::size_t n_queries, std::int32_t* dots, std::size_t dots_stride) {
+              std::size_t n_queries, std::int32_t* dots, std::size_t dots_stride, const std::int32_t*, bool* reached) {
+  for (std::size_t q = 0; q < n_queries; ++q) reached[q] = true;  // the sums never are in registers as a whole
   const std::size_t query_stride = planes(W) * plane_stride(row_bytes);
   using Dot = void(const std::uint8_t*, std::size_t, std::size_t, const std::int8_t*, std::int32_t*, std::size_t);
   static constexpr Dot* kBySize[] = {nullptr,           dot_queries<W, 1>, dot_queries<W, 2>, dot_queries<W, 3>,

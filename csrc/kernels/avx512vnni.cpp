@@ -494,7 +494,7 @@ void load_tile(const std::uint8_t* rows, std::ptrdiff_t stride, std::size_t n, s
 // Q queries against a group of 32 rows: 2Q sums in registers, each query's four bytes broadcast from memory.
 template <Width W, std::size_t Q>
 void dot_group(const std::uint8_t* group, std::size_t row_bytes, const std::int8_t* queries, std::int32_t* dots,
-               std::size_t dots_stride) {
+               std::size_t dots_stride, const std::int32_t* least, bool* reached) {
   const std::size_t steps = tile_steps(row_bytes), stride = planes(W) * plane_stride(row_bytes);
   __m512i sums[Q][2];
   for (auto& sum : sums) sum[0] = sum[1] = _mm512_setzero_si512();
@@ -511,6 +511,8 @@ void dot_group(const std::uint8_t* group, std::size_t row_bytes, const std::int8
   for (std::size_t q = 0; q < Q; ++q, dots += dots_stride) {
     _mm512_storeu_si512(dots, sums[q][0]);
     _mm512_storeu_si512(dots + 16, sums[q][1]);
+    const __m512i most = _mm512_max_epi32(sums[q][0], sums[q][1]);
+    if (_mm512_cmpge_epi32_mask(most, _mm512_set1_epi32(least[q])) != 0) reached[q] = true;
   }
 }
 
@@ -519,18 +521,21 @@ constexpr std::size_t kQueryBlock = 12;
 
 template <Width W>
 void dot_tile(const std::uint8_t* tile, std::size_t n, std::size_t row_bytes, const std::int8_t* queries,
-              std::size_t n_queries, std::int32_t* dots, std::size_t dots_stride) {
+              std::size_t n_queries, std::int32_t* dots, std::size_t dots_stride, const std::int32_t* least,
+              bool* reached) {
   const std::size_t group_bytes = tile_bytes(W, kGroup, row_bytes), query_stride = planes(W) * plane_stride(row_bytes);
-  using Group = void(const std::uint8_t*, std::size_t, const std::int8_t*, std::int32_t*, std::size_t);
+  using Group = void(const std::uint8_t*, std::size_t, const std::int8_t*, std::int32_t*, std::size_t,
+                     const std::int32_t*, bool*);
   static constexpr Group* kBySize[] = {nullptr,         dot_group<W, 1>, dot_group<W, 2>,  dot_group<W, 3>,
                                        dot_group<W, 4>, dot_group<W, 5>, dot_group<W, 6>,  dot_group<W, 7>,
                                        dot_group<W, 8>, dot_group<W, 9>, dot_group<W, 10>, dot_group<W, 11>,
                                        dot_group<W, 12>};
   for (std::size_t q = 0; q < n_queries; q += kQueryBlock) {
     const std::size_t block = smaller(kQueryBlock, n_queries - q);
+    for (std::size_t i = q; i < q + block; ++i) reached[i] = false;
     for (std::size_t r = 0; r < n; r += kGroup) {
       kBySize[block](tile + r / kGroup * group_bytes, row_bytes, queries + q * query_stride, dots + q * dots_stride + r,
-                     dots_stride);
+                     dots_stride, least + q, reached + q);
     }
   }
 }

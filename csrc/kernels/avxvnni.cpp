@@ -52,7 +52,7 @@ std::size_t tile_bytes(Width width, std::size_t rows, std::size_t row_bytes) {
 // Q queries against a group of 16 rows: 2Q sums in registers, each query's four bytes broadcast from memory.
 template <Width W, std::size_t Q>
 void dot_group(const std::uint8_t* group, std::size_t row_bytes, const std::int8_t* queries, std::int32_t* dots,
-               std::size_t dots_stride) {
+               std::size_t dots_stride, const std::int32_t* least, bool* reached) {
   const std::size_t steps = tile_steps(row_bytes), query_stride = planes(W) * plane_stride(row_bytes);
   __m256i sums[Q * 2];
   for_each_index<Q * 2>([&](auto i) FRAZIL_INLINE { sums[i] = _mm256_setzero_si256(); });
@@ -68,7 +68,13 @@ void dot_group(const std::uint8_t* group, std::size_t row_bytes, const std::int8
       });
     }
   }
-  for_each_index<Q * 2>([&](auto i) FRAZIL_INLINE { store256(dots + i / 2 * dots_stride + i % 2 * 8, sums[i]); });
+  for_each_index<Q>([&](auto q) FRAZIL_INLINE {
+    store256(dots + q * dots_stride, sums[2 * q]);
+    store256(dots + q * dots_stride + 8, sums[2 * q + 1]);
+    const __m256i most = _mm256_max_epi32(sums[2 * q], sums[2 * q + 1]);
+    const __m256i below = _mm256_cmpgt_epi32(_mm256_set1_epi32(least[q]), most);
+    if (_mm256_movemask_epi8(below) != -1) reached[q] = true;
+  });
 }
 
 // 6 queries: 12 sums, 2 vectors of rows, one broadcast; the register file holds 16.
@@ -76,16 +82,19 @@ constexpr std::size_t kQueryBlock = 6;
 
 template <Width W>
 void dot_tile(const std::uint8_t* tile, std::size_t n, std::size_t row_bytes, const std::int8_t* queries,
-              std::size_t n_queries, std::int32_t* dots, std::size_t dots_stride) {
+              std::size_t n_queries, std::int32_t* dots, std::size_t dots_stride, const std::int32_t* least,
+              bool* reached) {
   const std::size_t group_bytes = tile_bytes(W, kGroup, row_bytes), query_stride = planes(W) * plane_stride(row_bytes);
-  using Group = void(const std::uint8_t*, std::size_t, const std::int8_t*, std::int32_t*, std::size_t);
+  using Group = void(const std::uint8_t*, std::size_t, const std::int8_t*, std::int32_t*, std::size_t,
+                     const std::int32_t*, bool*);
   static constexpr Group* kBySize[] = {nullptr,         dot_group<W, 1>, dot_group<W, 2>, dot_group<W, 3>,
                                        dot_group<W, 4>, dot_group<W, 5>, dot_group<W, 6>};
   for (std::size_t q = 0; q < n_queries; q += kQueryBlock) {
     const std::size_t block = smaller(kQueryBlock, n_queries - q);
+    for (std::size_t i = q; i < q + block; ++i) reached[i] = false;
     for (std::size_t r = 0; r < n; r += kGroup) {
       kBySize[block](tile + r / kGroup * group_bytes, row_bytes, queries + q * query_stride, dots + q * dots_stride + r,
-                     dots_stride);
+                     dots_stride, least + q, reached + q);
     }
   }
 }

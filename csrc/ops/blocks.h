@@ -3,6 +3,7 @@
 #pragma once
 
 #include <algorithm>
+#include <array>
 #include <vector>
 
 #include "../kernel_table.h"
@@ -27,10 +28,11 @@ class BlockDots {
  public:
   BlockDots(const Kernels& kernels, const Format& format) : kernels_(kernels), format_(format) {}
 
-  // Calls fn(q, dots) for the queries first … last - 1, in order; dots[r] is for row r < n of the block.
+  // Calls fn(q, dots) for the queries first … last - 1, in order; dots[r] is for row r < n of the block. A query none
+  // of whose dots is at least least[q - first] may be left out.
   template <class Fn>
   void each(const Queries& queries, std::size_t first, std::size_t last, const std::uint8_t* rows,
-            std::ptrdiff_t stride, std::size_t n, Fn&& fn) {
+            std::ptrdiff_t stride, std::size_t n, const std::int32_t* least, Fn&& fn) {
     const TileKernels& tiles = *kernels_.tiles;
     if (last - first < tiles.queries) {
       dots_.resize(n);
@@ -44,11 +46,14 @@ class BlockDots {
     tile_.resize(tiles.bytes(format_.width, padded, format_.row_bytes()));
     dots_.resize(kQueriesAtOnce * padded);
     tiles.load[format_.width](rows, stride, n, format_.row_bytes(), tile_.data());
+    std::array<bool, kQueriesAtOnce> reached;
     for (std::size_t begin = first; begin < last; begin += kQueriesAtOnce) {
       const std::size_t end = std::min(last, begin + kQueriesAtOnce);
       tiles.dot[format_.width](tile_.data(), n, format_.row_bytes(), queries.integer(begin), end - begin, dots_.data(),
-                               padded);
-      for (std::size_t q = begin; q < end; ++q) fn(q, dots_.data() + (q - begin) * padded);
+                               padded, least + (begin - first), reached.data());
+      for (std::size_t q = begin; q < end; ++q) {
+        if (reached[q - begin]) fn(q, dots_.data() + (q - begin) * padded);
+      }
     }
   }
 

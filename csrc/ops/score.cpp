@@ -1,5 +1,7 @@
 #include "score.h"
 
+#include <limits>
+
 #include "../dispatch.h"
 #include "../float_environment.h"
 #include "../parallel.h"
@@ -29,6 +31,7 @@ void score(const Format& format, const FloatMatrix& x, const CodeMatrix& codes, 
   const std::size_t work = codes.rows * format.row_bytes() * queries.count;
   parallel::run(parallel::worth(threads, work, kBytesPerThread), [&](unsigned) {
     BlockDots dots(kernels, format);
+    const std::vector<std::int32_t> least(kQueryGroup, std::numeric_limits<std::int32_t>::min());  // all are wanted
     std::size_t task = 0, end = 0;
     while (tasks.next(task, end)) {
       const std::size_t first_row = task / query_groups * rows_at_once;
@@ -41,7 +44,7 @@ void score(const Format& format, const FloatMatrix& x, const CodeMatrix& codes, 
         }
         continue;
       }
-      dots.each(queries, first, last, codes.row(first_row), codes.stride, n,
+      dots.each(queries, first, last, codes.row(first_row), codes.stride, n, least.data(),
                 [&](std::size_t q, const std::int32_t* of) {
                   float* const to = out + q * codes.rows + first_row;
                   for (std::size_t r = 0; r < n; ++r) to[r] = queries.score(q, of[r]);

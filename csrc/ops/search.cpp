@@ -48,7 +48,7 @@ class Scan {
       }
       return;
     }
-    dots_.each(queries_, first_, last_, data, stride, n, [&](std::size_t q, const std::int32_t* dots) {
+    dots_.each(queries_, first_, last_, data, stride, n, least_.data(), [&](std::size_t q, const std::int32_t* dots) {
       std::int32_t& least = least_[q - first_];
       TopK& best = best_[q - first_];
       const std::size_t count = kernels_.select(dots, n, least, picked_.data());
