@@ -179,7 +179,7 @@ void dot_tile(const std::uint8_t* tile, std::size_t n, std::size_t row_bytes, co
 
 // There is no instruction to name: what the compiler makes of the plain loop, in the nearest cache.
 std::uint64_t dot_peak(std::uint64_t rounds, const std::uint8_t* codes, const std::int8_t* query, std::int32_t* sums) {
-  for (std::uint64_t round = 0; round < rounds; ++round) sums[round % 512] += dot_row<kInt8>(codes, 512, query);
+  for (std::uint64_t round = 0; round < rounds; ++round) sums[round % 512] += dot_row<kInt4>(codes, 256, query);
   return rounds * 512;
 }
 
