@@ -27,11 +27,15 @@ def test_empty_slots_inherit_from_the_next_slower_set():
 def test_calls_are_counted_for_the_set_that_runs(isa):
     codec = frazil.Codec(2, 8)
     codes = codec.pack([[1.0, 2.0]])
+    sketch = frazil.Sketch.build(codec, codes)
     operations = [
         lambda: codec.pack([[1.0, 2.0]]),
         lambda: codec.unpack(codes),
         lambda: codec.score([1.0, 2.0], codes),
         lambda: codec.search([1.0, 2.0], codes),
+        lambda: frazil.Sketch.build(codec, codes),
+        lambda: codec.search([1.0, 2.0], codes, sketch=sketch),
+        lambda: _native.dot_peak(1, 1),
     ]
     for operation in operations:
         before = _native.kernel_calls()
