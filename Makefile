@@ -6,7 +6,7 @@ BIN = $(VENV)/bin
 PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 SOURCES = $(shell find csrc cmake python -type f -not -name '*.pyc') CMakeLists.txt pyproject.toml LICENSE README.md
 
-.PHONY: demo test soak bench lint format wheel clean
+.PHONY: demo test test-peers soak bench lint format wheel clean
 
 demo: $(VENV)/.demo
 	$(BIN)/frazil demo
@@ -17,6 +17,10 @@ test: $(VENV)/.test
 # Long runs: minutes, gigabytes. The test session of `make test` has a short form of each.
 soak: $(VENV)/.test
 	$(BIN)/python -m pytest -m soak
+
+# The bench's tests once more, with the other libraries that it can measure.
+test-peers: $(VENV)/.test $(VENV)/.peers
+	$(BIN)/python -m pytest tests/test_bench.py
 
 bench: $(VENV)/.bench
 	$(BIN)/frazil bench
@@ -49,7 +53,7 @@ $(VENV)/.made:
 	touch $@
 
 # Reinstalls the wheel alone when only sources have changed; the libraries stay.
-$(VENV)/.demo $(VENV)/.bench $(VENV)/.test $(VENV)/.dev: $(VENV)/.%: build/.wheel constraints.txt
+$(VENV)/.demo $(VENV)/.bench $(VENV)/.peers $(VENV)/.test $(VENV)/.dev: $(VENV)/.%: build/.wheel constraints.txt
 	$(PIP) --force-reinstall --no-deps dist/*.whl
 	$(PIP) "$$(ls dist/*.whl)[$*]"
 	touch $@
