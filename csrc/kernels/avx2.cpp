@@ -359,31 +359,84 @@ std::size_t tile_bytes(Width, std::size_t rows, std::size_t row_bytes) {
   return rows / kGroup * 2 * tile_steps(row_bytes) * 64;
 }
 
-constexpr std::size_t kFlush = 8;        // steps whose products fit into 16 bits
-constexpr std::size_t kChunkSteps = 64;  // steps for which queries are spread out
-constexpr std::size_t kQueryBlock = 6;   // 12 sums, 2 vectors of rows, a product: the register file holds 16
+constexpr std::size_t kUnitSteps = 8;   // steps whose products fit into 16 bits whatever the query
+constexpr std::size_t kQueryBlock = 6;  // 12 sums, 2 vectors of rows, a query and a product: the register file holds 16
+constexpr std::size_t kMaxUnits = kMaxDim / (4 * kUnitSteps);
 
-// Q queries against a group of 16 rows, over `steps` steps. spread: for each step the Q queries' four entries, eight
-// times each: broadcasting them here took the vector units' time (520 M pairs/s rather than 690, in cache).
+// sum += product, in the same register: GCC 12 adds in the product's and copies it back.
+FRAZIL_INLINE inline void add_in_place(__m256i& sum, __m256i product) {
+#if defined(__GNUC__)
+  __asm__("vpaddw %1, %0, %0" : "+x"(sum) : "x"(product));
+#else
+  sum = _mm256_add_epi16(sum, product);
+#endif
+}
+
+// The steps after which the 16-bit sums of some queries have to be widened: where entries are not as large as they can
+// be, later than after each unit. A lane takes two of every four entries, and codes of at most 15.
+struct Flushes {
+  std::size_t count = 0;
+  std::size_t ends[kMaxUnits];
+};
+
+// For `steps` times four entries of each query, from `plane` on.
+template <std::size_t Q>
+void plan_flushes(const std::int8_t* plane, std::size_t query_stride, std::size_t steps, Flushes& flushes) {
+  constexpr int kMost = 32767;
+  int sums[Q] = {};
+  for (std::size_t step = 0; step < steps; step += kUnitSteps) {
+    int units[Q];
+    bool fits = true;
+    for (std::size_t q = 0; q < Q; ++q) {
+      const __m256i entries = load256(plane + q * query_stride + 4 * step);  // planes are padded with zeros
+      const __m256i most = _mm256_maddubs_epi16(_mm256_abs_epi8(entries), _mm256_set1_epi8(15));
+      __m128i lanes = _mm_add_epi16(_mm256_castsi256_si128(most), _mm256_extracti128_si256(most, 1));
+      lanes = _mm_add_epi16(lanes, _mm_unpackhi_epi64(lanes, lanes));
+      lanes = _mm_add_epi16(lanes, _mm_srli_epi64(lanes, 32));
+      const int both = _mm_cvtsi128_si32(lanes), even = both & 0xffff, odd = both >> 16;
+      units[q] = even > odd ? even : odd;
+      sums[q] += units[q];
+      fits = fits && sums[q] <= kMost;
+    }
+    if (fits) continue;
+    flushes.ends[flushes.count++] = step;
+    for (std::size_t q = 0; q < Q; ++q) sums[q] = units[q];
+  }
+  flushes.ends[flushes.count++] = steps;
+}
+
+// Q queries against a group of 16 rows: the steps up to each of n ends, added to the dots unless these are `fresh`. The
+// last dots are compared with `least`, if that is not null.
 template <std::size_t Q, int Shift>
-void dot_group(const std::uint8_t* group, std::size_t steps, const std::int8_t* spread, bool add, std::int32_t* dots,
-               std::size_t dots_stride) {
-  for (std::size_t first = 0; first < steps; first += kFlush) {
+FRAZIL_INLINE inline void dot_steps(const std::uint8_t* group, const std::int8_t* plane, std::size_t query_stride,
+                                    const std::size_t* ends, std::size_t n, bool fresh, std::int32_t* dots,
+                                    std::size_t dots_stride, const std::int32_t* least, bool* reached) {
+  std::size_t step = 0;
+  for (std::size_t f = 0; f < n; ++f, fresh = false) {
     __m256i sums16[Q * 2];
     for_each_index<Q * 2>([&](auto i) FRAZIL_INLINE { sums16[i] = _mm256_setzero_si256(); });
-    const std::size_t last = smaller(steps, first + kFlush);
-    for (std::size_t step = first; step < last; ++step, group += 64, spread += Q * 32) {
+    for (; step < ends[f]; ++step, group += 64, plane += 4) {
       const __m256i rows[2] = {load256(group), load256(group + 32)};
-      for_each_index<Q * 2>([&](auto i) FRAZIL_INLINE {
-        sums16[i] = _mm256_add_epi16(sums16[i], _mm256_maddubs_epi16(rows[i % 2], load256(spread + i / 2 * 32)));
-        FRAZIL_IN_PLACE(sums16[i]);
+      for_each_index<Q>([&](auto q) FRAZIL_INLINE {
+        const __m256i four = _mm256_set1_epi32(four_entries(plane + q * query_stride));
+        add_in_place(sums16[2 * q], _mm256_maddubs_epi16(rows[0], four));
+        add_in_place(sums16[2 * q + 1], _mm256_maddubs_epi16(rows[1], four));
       });
     }
-    const bool onto = add || first > 0;
-    for_each_index<Q * 2>([&](auto i) FRAZIL_INLINE {
-      std::int32_t* const to = dots + i / 2 * dots_stride + i % 2 * 8;
-      const __m256i sum = _mm256_slli_epi32(widen_sums(sums16[i]), Shift);
-      store256(to, onto ? _mm256_add_epi32(sum, load256(to)) : sum);
+    const bool compare = least != nullptr && f + 1 == n;
+    for_each_index<Q>([&](auto q) FRAZIL_INLINE {
+      std::int32_t* const to = dots + q * dots_stride;
+      __m256i sums[2] = {_mm256_slli_epi32(widen_sums(sums16[2 * q]), Shift),
+                         _mm256_slli_epi32(widen_sums(sums16[2 * q + 1]), Shift)};
+      if (!fresh) {
+        sums[0] = _mm256_add_epi32(sums[0], load256(to));
+        sums[1] = _mm256_add_epi32(sums[1], load256(to + 8));
+      }
+      store256(to, sums[0]);
+      store256(to + 8, sums[1]);
+      if (!compare) return;
+      const __m256i below = _mm256_cmpgt_epi32(_mm256_set1_epi32(least[q]), _mm256_max_epi32(sums[0], sums[1]));
+      if (_mm256_movemask_epi8(below) != -1) reached[q] = true;
     });
   }
 }
@@ -391,66 +444,69 @@ void dot_group(const std::uint8_t* group, std::size_t steps, const std::int8_t* 
 // Q queries against all groups of a tile.
 template <Width W, std::size_t Q>
 void dot_queries(const std::uint8_t* tile, std::size_t n, std::size_t row_bytes, const std::int8_t* queries,
-                 std::int32_t* dots, std::size_t dots_stride) {
+                 std::int32_t* dots, std::size_t dots_stride, const std::int32_t* least, bool* reached) {
   const std::size_t steps = tile_steps(row_bytes), query_stride = planes(W) * plane_stride(row_bytes);
   const std::size_t group_bytes = tile_bytes(W, kGroup, row_bytes);
-  for (std::size_t nibble = 0; nibble < 2; ++nibble) {  // high, low
-    const std::int8_t* const plane = queries + (W == kInt4 ? nibble * plane_stride(row_bytes) : 0);
-    for (std::size_t first = 0; first < steps; first += kChunkSteps) {
-      const std::size_t here = smaller(kChunkSteps, steps - first);
-      alignas(32) std::int8_t spread[kChunkSteps * Q * 32];
-      for (std::size_t step = 0; step < here; ++step) {
-        for_each_index<Q>([&](auto q) FRAZIL_INLINE {
-          const std::int32_t four = four_entries(plane + q * query_stride + 4 * (first + step));
-          store256(spread + (step * Q + q) * 32, _mm256_set1_epi32(four));
-        });
-      }
-      const std::uint8_t* const from = tile + (nibble * steps + first) * 64;
-      for (std::size_t r = 0; r < n; r += kGroup) {
-        std::int32_t* const to = dots + r;
-        const std::uint8_t* const group = from + r / kGroup * group_bytes;
-        if (W == kInt8 && nibble == 0) {
-          dot_group<Q, 4>(group, here, spread, first > 0, to, dots_stride);
-        } else {
-          dot_group<Q, 0>(group, here, spread, nibble + first > 0, to, dots_stride);
-        }
-      }
+  for (std::size_t q = 0; q < Q; ++q) reached[q] = false;
+  Flushes first, second;
+  if (W == kInt4 && plane_stride(row_bytes) == 4 * steps) {  // one plane of the queries begins where the other ends
+    plan_flushes<Q>(queries, query_stride, 2 * steps, first);
+    for (std::size_t r = 0; r < n; r += kGroup, tile += group_bytes, dots += kGroup) {
+      dot_steps<Q, 0>(tile, queries, query_stride, first.ends, first.count, true, dots, dots_stride, least, reached);
     }
+    return;
+  }
+  const std::int8_t* const low = queries + (W == kInt4 ? plane_stride(row_bytes) : 0);
+  plan_flushes<Q>(queries, query_stride, steps, first);
+  plan_flushes<Q>(low, query_stride, steps, second);
+  for (std::size_t r = 0; r < n; r += kGroup, tile += group_bytes, dots += kGroup) {
+    dot_steps<Q, W == kInt4 ? 0 : 4>(tile, queries, query_stride, first.ends, first.count, true, dots, dots_stride,
+                                     nullptr, nullptr);
+    dot_steps<Q, 0>(tile + steps * 64, low, query_stride, second.ends, second.count, false, dots, dots_stride, least,
+                    reached);
   }
 }
 
 template <Width W>
 void dot_tile(const std::uint8_t* tile, std::size_t n, std::size_t row_bytes, const std::int8_t* queries,
-              std::size_t n_queries, std::int32_t* dots, std::size_t dots_stride, const std::int32_t*, bool* reached) {
-  for (std::size_t q = 0; q < n_queries; ++q) reached[q] = true;  // the sums never are in registers as a whole
+              std::size_t n_queries, std::int32_t* dots, std::size_t dots_stride, const std::int32_t* least,
+              bool* reached) {
   const std::size_t query_stride = planes(W) * plane_stride(row_bytes);
-  using Dot = void(const std::uint8_t*, std::size_t, std::size_t, const std::int8_t*, std::int32_t*, std::size_t);
+  using Dot = void(const std::uint8_t*, std::size_t, std::size_t, const std::int8_t*, std::int32_t*, std::size_t,
+                   const std::int32_t*, bool*);
   static constexpr Dot* kBySize[] = {nullptr,           dot_queries<W, 1>, dot_queries<W, 2>, dot_queries<W, 3>,
                                      dot_queries<W, 4>, dot_queries<W, 5>, dot_queries<W, 6>};
   for (std::size_t q = 0; q < n_queries; q += kQueryBlock) {
     kBySize[smaller(kQueryBlock, n_queries - q)](tile, n, row_bytes, queries + q * query_stride, dots + q * dots_stride,
-                                                 dots_stride);
+                                                 dots_stride, least + q, reached + q);
   }
 }
 
 // ---------------------------------------------------------------- the unit's own rate
 
+// As a tile is multiplied, with nothing to widen: 24 instructions of the vector units a round, and one so that no
+// product is like another and the compiler cannot multiply once.
 std::uint64_t dot_peak(std::uint64_t rounds, const std::uint8_t* codes, const std::int8_t* query, std::int32_t* sums) {
-  __m256i sum[8];
-  for_each_index<8>([&](auto i) FRAZIL_INLINE { sum[i] = load256(sums + 8 * i); });
-  const __m256i entries[2] = {load256(query), load256(query + 32)};
+  __m256i sum[12];
+  for_each_index<12>([&](auto i) FRAZIL_INLINE { sum[i] = load256(sums + 8 * i); });
+  __m256i bytes[2] = {load256(codes), load256(codes + 32)};
+  const __m256i change = load256(codes + 64);
   for (std::uint64_t round = 0; round < rounds; ++round) {
-    for_each_index<8>([&](auto i) FRAZIL_INLINE {
-      const __m256i bytes = load256(codes + (round + i / 2) % 8 * 32);
-      sum[i] = _mm256_add_epi16(sum[i], _mm256_maddubs_epi16(bytes, entries[i % 2]));
+    for_each_index<6>([&](auto q) FRAZIL_INLINE {
+      const __m256i entries = load256(query + 32 * q);
+      for_each_index<2>([&](auto h)
+                            FRAZIL_INLINE { add_in_place(sum[2 * q + h], _mm256_maddubs_epi16(bytes[h], entries)); });
     });
+    const __m256i first = bytes[0];
+    bytes[0] = bytes[1];
+    bytes[1] = _mm256_xor_si256(first, change);
   }
-  for_each_index<8>([&](auto i) FRAZIL_INLINE { store256(sums + 8 * i, sum[i]); });
-  return rounds * 8 * 32;
+  for_each_index<12>([&](auto i) FRAZIL_INLINE { store256(sums + 8 * i, sum[i]); });
+  return rounds * 12 * 32;
 }
 
 constexpr TileKernels kTiles{
-    kGroup, 8, tile_bytes, {load_tile<true>, load_tile<true>}, {dot_tile<kInt4>, dot_tile<kInt8>}};
+    kGroup, 4, tile_bytes, {load_tile<true>, load_tile<true>}, {dot_tile<kInt4>, dot_tile<kInt8>}};
 
 }  // namespace
 
