@@ -10,7 +10,7 @@ import pytest
 
 import frazil
 from frazil import Codec, cli
-from frazil.bench import compare, peers
+from frazil.bench import compare, packers, peers
 from frazil.bench.cases import Setup
 from frazil.bench.data import Vectors
 from frazil.bench.operations import OPERATIONS, select
@@ -310,16 +310,18 @@ def test_cases_count_what_they_do(operation):
 
 
 def test_peers_that_are_missing_are_named(tmp_path, monkeypatch, capsys):
-    for module in ("faiss", "turbovec", "usearch", "usearch.index", "numkong", "torch"):
+    for module in ("faiss", "turbovec", "usearch", "usearch.index", "numkong", "torch", "numba"):
         monkeypatch.setitem(sys.modules, module, None)
     assert bench("--peers", "--json", tmp_path / "peers.json") == 0
     stdout = capsys.readouterr().out
     content = json.loads((tmp_path / "peers.json").read_text())
-    for package in ("faiss-cpu", "turbovec", "usearch", "numkong", "torch"):
+    for package in ("faiss-cpu", "turbovec", "usearch", "numkong", "torch", "numba"):
         assert f"not installed: {package} (" in stdout
         assert any(package in line for line in content["missing"])
-    assert [table["key"] for table in content["tables"]] == ["peers-one", "peers-batch"]
-    for table in content["tables"]:
+    assert [table["key"] for table in content["tables"]] == ["peers-one", "peers-batch", "peers-pack"]
+    names = [line["name"] for line in content["tables"][2]["lines"]]
+    assert names == ["frazil float32", "frazil float16", "NumPy recipe"]
+    for table in content["tables"][:2]:
         ours, _, _, _, theirs = table["lines"]
         assert (ours["name"], theirs["name"]) == ("frazil 4 bits", "NumPy float32 + argpartition")
         assert (ours["bytes_per_vector"], theirs["bytes_per_vector"]) == (128, 1024)
@@ -350,6 +352,23 @@ def test_frazil_among_its_peers_is_checked(monkeypatch, capsys):
     monkeypatch.setattr("frazil.bench.peers_run.PEERS", ())
     assert bench("--peers") == 2
     assert "frazil: peers-one: frazil 4 bits: not the answer of the reference" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("packer", packers.PACKERS, ids=lambda packer: packer.name)
+def test_packers_pack_what_frazil_packs(packer):
+    pytest.importorskip(packer.package)
+    x = np.random.default_rng(0).standard_normal((5000, 300), dtype=np.float32)
+    codes = np.zeros((5000, 128), np.uint8)
+    packer.build(frazil.ARCTIC_INT4)(x, codes)
+    assert np.mean(codes != frazil.ARCTIC_INT4.pack(x)) < 1e-4
+
+
+def test_packed_codes_are_checked(monkeypatch, capsys):
+    monkeypatch.setattr("frazil.bench.peers_run.PEERS", ())
+    broken = packers.Packer("abacus", "abacus", lambda codec: lambda x, out: codec.pack(x[::-1], out=out))
+    monkeypatch.setattr("frazil.bench.packers.PACKERS", (broken,))
+    assert bench("--peers") == 2
+    assert "frazil: peers-pack: abacus: " in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("peer", peers.PEERS, ids=lambda peer: peer.name)

@@ -13,7 +13,19 @@ from frazil import Codec, Hits, Sketch, kernels, use_kernels
 from frazil.bench.data import Vectors
 from frazil.bench.options import Options
 
-__all__ = ["Case", "K", "Search", "Setup", "WrongAnswer", "by_sketch", "expected_hits", "pack", "search", "unpack"]
+__all__ = [
+    "Case",
+    "K",
+    "Search",
+    "Setup",
+    "WrongAnswer",
+    "by_sketch",
+    "expected_hits",
+    "pack",
+    "search",
+    "unpack",
+    "wide_vectors",
+]
 
 K = 10
 _WIDE = 768  # dimensions of the vectors that are packed
@@ -131,7 +143,7 @@ def pack(dtype: type[np.floating[Any]]) -> Callable[[Setup, int], Case]:
     """Make a packing of vectors of this type."""
 
     def make(setup: Setup, rows: int) -> Case:
-        x = _wide_vectors(setup, rows, dtype)
+        x = wide_vectors(setup.options.seed, rows, dtype)
         with use_kernels("scalar"):
             expected = setup.codec.pack(x)
         out = np.empty_like(expected)
@@ -154,8 +166,9 @@ def pack(dtype: type[np.floating[Any]]) -> Callable[[Setup, int], Case]:
     return make
 
 
-def _wide_vectors(setup: Setup, rows: int, dtype: type[np.floating[Any]]) -> NDArray[Any]:
-    some = np.random.default_rng([setup.options.seed, 3]).standard_normal((min(rows, 8192), _WIDE), dtype=np.float32)
+def wide_vectors(seed: int, rows: int, dtype: type[np.floating[Any]]) -> NDArray[Any]:
+    """Return random vectors (rows, 768), as models give them."""
+    some = np.random.default_rng([seed, 3]).standard_normal((min(rows, 8192), _WIDE), dtype=np.float32)
     return np.resize(some.astype(dtype), (rows, _WIDE))  # the values repeat, the memory does not
 
 

@@ -16,6 +16,7 @@ from frazil.bench.blocks import Floats, search_floats
 from frazil.bench.cases import K, Search, WrongAnswer, expected_hits
 from frazil.bench.data import Vectors
 from frazil.bench.options import Options
+from frazil.bench.packers import measure_packers
 from frazil.bench.peers import PEERS, Built, Peer
 from frazil.bench.progress import progress
 from frazil.bench.results import Line, Table
@@ -35,7 +36,7 @@ class _Entry:
 
 
 def measure_peers(options: Options, vectors: Vectors, show: Callable[[Table], None]) -> list[str]:
-    """Measure one query, then a batch.
+    """Measure one query, a batch, then packing.
 
     Args:
         options: rows, queries, repeats and the set that frazil runs on, the first one.
@@ -64,7 +65,11 @@ def measure_peers(options: Options, vectors: Vectors, show: Callable[[Table], No
     print(_versions(missing), flush=True)
     for key, queries in batches.items():
         show(_table(key, entries, queries, x, options, data=vectors.name))
-    return missing
+    del entries, ours, x
+    missing_packers = measure_packers(options, show)
+    for line in missing_packers:
+        print(line, flush=True)
+    return [*missing, *missing_packers]
 
 
 def _frazil(codec: Codec, x: Floats, batches: list[Floats], isa: str) -> list[_Entry]:

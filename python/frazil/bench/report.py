@@ -7,8 +7,8 @@ told; `missing`: the peers that did not run, and why; `tables`, each with
 * `lines`, one for each set (or peer) and number of threads, and `probes`, the limits measured in the same turns. Both:
   `name`, `threads`; `seconds` of every repeat; `rows`, `work`, `bytes` and `products` of one run; `rate`: work, of
   probes bytes or products, a second; `spread`: (p90 - p10) / median; `limit`: the name of the probe that bounds it;
-  `of_limit`: the speed as a part of it, of peers as a part of frazil's; `recall` at 10 against float32 and
-  `bytes_per_vector`, of peers.
+  `of_limit`: the speed as a part of it, of peers as a part of frazil's; `recall` at 10 against float32 (of searches)
+  and `bytes_per_vector`, of peers.
 """
 
 from __future__ import annotations
@@ -46,7 +46,8 @@ def markdown(table: Table) -> str:
         head, lines = ["limit", "threads", "speed", "spread"], [_limit(line) for line in table.probes]
     elif table.key.startswith("peers"):
         base = table.lines[0].name
-        head = ["", "M pairs/s", "ms", f"of {base}", "recall@10", "bytes per vector", "spread"]
+        recall = ["recall@10"] if table.unit == "pairs" else []
+        head = ["", f"M {table.unit}/s", "ms", f"of {base}", *recall, "bytes per vector", "spread"]
         lines = [_peer(line) for line in table.lines]
     else:
         head = ["set", "threads", f"M {table.unit}/s", "GB/s", "limit", "of limit", "spread"]
@@ -89,7 +90,7 @@ def _peer(line: Line) -> list[str]:
         f"{line.rate / 1e6:,.1f}",
         f"{1e3 * line.work / line.rate:,.2f}",
         f"{line.of_limit:.2f}",
-        f"{line.recall:.3f}",
+        *([] if line.recall is None else [f"{line.recall:.3f}"]),
         f"{line.bytes_per_vector:,.0f}",
         f"{line.spread:.0%}",
     ]
