@@ -118,9 +118,12 @@ int run(const Options& options) {
   Report report;
   report.name_case_on_signals();
   Golden kernels(options.golden + "/kernels.txt", options.writing);
+  Golden operations(options.golden + "/operations.txt", options.writing);
   sweep_kernels(sets, report, kernels, options.quick);
   sweep_selections(sets, report, kernels, options.quick);
+  run_operations(sets, report, operations, options.quick);
   kernels.finish();
+  operations.finish();
 
   bool all_ran = true;
   for (const Set& set : sets.tested) {
