@@ -26,7 +26,7 @@ class Operations {
   bool names_bad_rows(unsigned threads);
 
  private:
-  std::uint64_t pack(FloatType type, std::size_t spread, unsigned threads);
+  std::uint64_t pack(const FloatMatrix& x, unsigned threads);
   std::uint64_t unpack(unsigned threads);
   std::uint64_t score(int query_bits, unsigned threads);
   enum class Allow { kAll, kMask, kList };
@@ -37,7 +37,8 @@ class Operations {
   const Format format_;
   const std::size_t n_;  // rows
   const std::string suffix_;
-  Guarded x_, codes_, queries_, sketch_, scores_, rows_, bytes_;
+  static constexpr std::size_t kMatrices = 5;
+  Guarded x_[kMatrices], codes_, queries_, sketch_, scores_, rows_, bytes_;  // places
   FloatMatrix query_matrix_;
   CodeMatrix code_matrix_;
   std::vector<std::pair<std::string, Operation>> all_;
