@@ -1,9 +1,10 @@
-# One line for each instruction set: its source, csrc/kernels/<name>.cpp, and its flags for GCC and Clang, and for MSVC.
+# One line for each instruction set: its source, csrc/kernels/<name>.cpp, and its flags for GCC and Clang (clang-cl, too),
+# and for MSVC, which takes any intrinsic with any flags: those only say what it may use by itself.
 # csrc/isa_list.inc lists them again, best first, with the CPU features that they need.
 function(frazil_isa target name flags msvc_flags)
   set(source ${PROJECT_SOURCE_DIR}/csrc/kernels/${name}.cpp)
   target_sources(${target} PRIVATE ${source})
-  if(MSVC)
+  if(CMAKE_CXX_COMPILER_ID STREQUAL "MSVC")
     separate_arguments(options NATIVE_COMMAND "${msvc_flags}")
   else()
     separate_arguments(options NATIVE_COMMAND "${flags}")

@@ -36,7 +36,7 @@ Registers cpuid(std::uint32_t leaf, std::uint32_t sub_leaf = 0) {
 
 // The register sets that the operating system saves (XCR0).
 std::uint64_t saved_registers() {
-#if defined(_MSC_VER)
+#if defined(_MSC_VER) && !defined(__clang__)
   return _xgetbv(0);
 #else
   std::uint32_t low = 0, high = 0;

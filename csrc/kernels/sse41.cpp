@@ -209,8 +209,8 @@ void float_rows(const std::uint8_t* rows, std::ptrdiff_t stride, std::size_t n, 
         p[first + k] = _mm_add_ps(p[first + k], _mm_mul_ps(_mm_loadu_ps(q + 4 * k), steps.fours[k]));
       });
     };
-    constexpr std::integral_constant<std::size_t, 0> kFirst;
-    constexpr std::integral_constant<std::size_t, 4> kSecond;
+    constexpr std::integral_constant<std::size_t, 0> kFirst{};
+    constexpr std::integral_constant<std::size_t, 4> kSecond{};
     if constexpr (W == kInt4) {
       for (std::size_t j = 0; j < row_bytes; j += 16) {
         const __m128i bytes = load_bytes(rows + j, row_bytes - j);
