@@ -6,7 +6,7 @@ BIN = $(VENV)/bin
 PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 SOURCES = $(shell find csrc cmake python -type f -not -name '*.pyc') CMakeLists.txt pyproject.toml LICENSE README.md
 
-.PHONY: demo test test-peers soak bench lint format wheel clean
+.PHONY: demo test test-peers soak bench lint format wheel wheel-check clean
 
 demo: $(VENV)/.demo
 	$(BIN)/frazil demo
@@ -38,22 +38,26 @@ format: $(VENV)/.dev
 
 wheel: build/.wheel
 
+# All core tests against the wheel, installed alone; `make test` runs some of them so.
+wheel-check: $(VENV)/.test-wheel
+	$(BIN)/python -m pytest tests/test_wheel.py -m "soak or not soak"
+
 clean:
 	rm -rf build dist $(VENV)
 
-# The wheel is what gets installed and tested, never the source tree.
+# The wheel is what gets installed and tested, never the source tree; it is built from the sdist.
 build/.wheel: $(SOURCES) | $(VENV)/.made
 	rm -rf dist
-	$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir dist \
-		--config-settings=cmake.define.FRAZIL_WERROR=ON .
+	$(BIN)/python -m build --config-setting=cmake.define.FRAZIL_WERROR=ON .
 	mkdir -p build && touch $@
 
 $(VENV)/.made:
 	$(PYTHON) -m venv $(VENV)
+	$(PIP) build
 	touch $@
 
 # Reinstalls the wheel alone when only sources have changed; the libraries stay.
-$(VENV)/.demo $(VENV)/.bench $(VENV)/.peers $(VENV)/.test $(VENV)/.dev: $(VENV)/.%: build/.wheel constraints.txt
+$(VENV)/.demo $(VENV)/.bench $(VENV)/.peers $(VENV)/.test $(VENV)/.test-wheel $(VENV)/.dev: $(VENV)/.%: build/.wheel constraints.txt
 	$(PIP) --force-reinstall --no-deps dist/*.whl
 	$(PIP) "$$(ls dist/*.whl)[$*]"
 	touch $@
