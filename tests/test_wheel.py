@@ -1,4 +1,4 @@
-"""The sdist that `make` has built and the wheel from it: what they hold, and that the wheel works where nothing else is.
+"""The sdist that `make` has built and the wheel from it: what they hold, and that the wheel needs nothing else to work.
 
 On Linux that wheel is made fit for other machines first, as the release's wheels are.
 """
