@@ -49,7 +49,7 @@ clean:
 # The wheel is what gets installed and tested, never the source tree; it is built from the sdist.
 build/.wheel: $(SOURCES) | $(VENV)/.made
 	rm -rf dist
-	$(BIN)/python -m build --config-setting=cmake.define.FRAZIL_WERROR=ON .
+	$(BIN)/python -m build --quiet --config-setting=cmake.define.FRAZIL_WERROR=ON .
 	mkdir -p build && touch $@
 
 $(VENV)/.made:

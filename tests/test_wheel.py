@@ -22,6 +22,8 @@ ROOT = Path(__file__).parents[1]
 DIST = ROOT / "dist"
 ON_GLIBC = platform.libc_ver()[0] == "glibc"
 
+LIBRARIES = ("libc", "libm", "libpthread", "libgcc_s", "libstdc++")  # that every manylinux machine has
+
 USE_IT = """
 import sys
 import numpy as np
@@ -127,9 +129,7 @@ def test_contents(wheel):
 
 @pytest.mark.skipif(not ON_GLIBC, reason="manylinux tags are for glibc")
 def test_the_extension_needs_no_more_than_its_tag_says(wheel, tmp_path):
-    from elftools.elf.dynamic import DynamicSection
     from elftools.elf.elffile import ELFFile
-    from elftools.elf.gnuversions import GNUVerNeedSection
 
     (newest,) = {int(minor) for minor in re.findall(r"manylinux_2_(\d+)_", wheel.name)} or {None}
     assert newest is not None, f"no manylinux tag: {wheel.name}"
@@ -138,21 +138,20 @@ def test_the_extension_needs_no_more_than_its_tag_says(wheel, tmp_path):
         archive.extract(extension, tmp_path)
     with (tmp_path / extension).open("rb") as file:
         elf = ELFFile(file)
-        tags = [tag for section in elf.iter_sections(DynamicSection) for tag in section.iter_tags()]
+        tags = [tag for section in elf.iter_sections("SHT_DYNAMIC") for tag in section.iter_tags()]
         needed = {tag.needed for tag in tags if tag.entry.d_tag == "DT_NEEDED"}
         assert not {tag.entry.d_tag for tag in tags} & {"DT_RPATH", "DT_RUNPATH", "DT_TEXTREL"}
         assert elf.get_section_by_name(".symtab") is None, "not stripped"
         versions = {
             version.name
-            for section in elf.iter_sections(GNUVerNeedSection)
+            for section in elf.iter_sections("SHT_GNU_verneed")
             for _, those in section.iter_versions()
             for version in those
         }
-        stack = [s for s in elf.iter_segments() if s.header.p_type == "PT_GNU_STACK"]
-        assert [s.header.p_flags & 1 for s in stack] == [0], "a stack that can be executed"
-    assert {re.sub(r"(\.so.*|-[\w-]+\.so.*)$", "", name) for name in needed} <= {
-        *("libc", "libm", "libpthread", "libgcc_s", "libstdc++", "ld-linux", "ld"),
-    }
+        stack = [segment.header.p_flags & 1 for segment in elf.iter_segments("PT_GNU_STACK")]
+        assert stack == [0], "a stack that can be executed"
+    assert "libc.so.6" in needed
+    assert {name.partition(".so")[0].partition("-")[0] for name in needed} <= {"ld", *LIBRARIES}
     glibc = [tuple(map(int, name.removeprefix("GLIBC_").split("."))) for name in versions if name.startswith("GLIBC_2")]
     assert (2, 2) < max(glibc) < (2, newest + 1), versions
 
