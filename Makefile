@@ -49,12 +49,12 @@ clean:
 # The wheel is what gets installed and tested, never the source tree; it is built from the sdist.
 build/.wheel: $(SOURCES) | $(VENV)/.made
 	rm -rf dist
+	$(PIP) build
 	$(BIN)/python -m build --quiet --config-setting=cmake.define.FRAZIL_WERROR=ON .
 	mkdir -p build && touch $@
 
 $(VENV)/.made:
 	$(PYTHON) -m venv $(VENV)
-	$(PIP) build
 	touch $@
 
 # Reinstalls the wheel alone when only sources have changed; the libraries stay.
