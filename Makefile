@@ -10,7 +10,7 @@ CMAKE ?= cmake
 CLANGXX ?= clang++
 FUZZ_SECONDS ?= 600
 
-.PHONY: demo test test-peers soak bench lint format wheel clean native asan asan-native tsan fuzz
+.PHONY: demo test test-peers soak bench lint format wheel wheel-check clean native asan asan-native tsan fuzz
 
 demo: $(VENV)/.demo
 	$(BIN)/frazil demo
@@ -73,6 +73,7 @@ lint: $(VENV)/.dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/clang-format --dry-run --Werror $$(git ls-files '*.cpp' '*.h')
+	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
 
 format: $(VENV)/.dev
 	$(BIN)/ruff check --fix .
@@ -81,14 +82,18 @@ format: $(VENV)/.dev
 
 wheel: build/.wheel
 
+# All core tests against the wheel, installed alone; `make test` runs some of them so.
+wheel-check: $(VENV)/.test-wheel
+	$(BIN)/python -m pytest tests/test_wheel.py -m "soak or not soak"
+
 clean:
 	rm -rf build dist $(VENV)
 
-# The wheel is what gets installed and tested, never the source tree.
+# The wheel is what gets installed and tested, never the source tree; it is built from the sdist.
 build/.wheel: $(SOURCES) | $(VENV)/.made
 	rm -rf dist
-	$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir dist \
-		--config-settings=cmake.define.FRAZIL_WERROR=ON .
+	$(PIP) build
+	$(BIN)/python -m build --quiet --config-setting=cmake.define.FRAZIL_WERROR=ON .
 	mkdir -p build && touch $@
 
 $(VENV)/.made:
@@ -96,7 +101,7 @@ $(VENV)/.made:
 	touch $@
 
 # Reinstalls the wheel alone when only sources have changed; the libraries stay.
-$(VENV)/.demo $(VENV)/.bench $(VENV)/.peers $(VENV)/.test $(VENV)/.dev: $(VENV)/.%: build/.wheel constraints.txt
+$(VENV)/.demo $(VENV)/.bench $(VENV)/.peers $(VENV)/.test $(VENV)/.test-wheel $(VENV)/.dev: $(VENV)/.%: build/.wheel constraints.txt
 	$(PIP) --force-reinstall --no-deps dist/*.whl
 	$(PIP) "$$(ls dist/*.whl)[$*]"
 	touch $@

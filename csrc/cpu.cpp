@@ -36,7 +36,7 @@ Registers cpuid(std::uint32_t leaf, std::uint32_t sub_leaf = 0) {
 
 // The register sets that the operating system saves (XCR0).
 std::uint64_t saved_registers() {
-#if defined(_MSC_VER)
+#if defined(_MSC_VER) && !defined(__clang__)
   return _xgetbv(0);
 #else
   std::uint32_t low = 0, high = 0;
@@ -50,13 +50,14 @@ constexpr bool bit(std::uint32_t word, int n) { return (word >> n) & 1; }
 }  // namespace
 
 std::uint32_t cpu_features() {
-  if (cpuid(0).a < 7) return 0;
-  const Registers one = cpuid(1), seven = cpuid(7);
-  if (!bit(one.c, 27)) return 0;  // OSXSAVE: xgetbv may be asked
-  const std::uint64_t saved = saved_registers();
+  const std::uint32_t leaves = cpuid(0).a;
+  const Registers one = cpuid(1), seven = leaves >= 7 ? cpuid(7) : Registers{};
+  std::uint32_t features = 0;
+  if (bit(one.c, 9)) features |= kSsse3;  // registers that every 64-bit operating system saves
+  if (bit(one.c, 19)) features |= kSse41;
+  const std::uint64_t saved = bit(one.c, 27) ? saved_registers() : 0;  // OSXSAVE: xgetbv may be asked
   const bool ymm = (saved & 0x06) == 0x06;
   const bool zmm = (saved & 0xe6) == 0xe6;
-  std::uint32_t features = 0;
   if (ymm && bit(one.c, 28)) {  // AVX
     if (bit(one.c, 12)) features |= kFma;
     if (bit(one.c, 29)) features |= kF16c;

@@ -1,6 +1,7 @@
 #include "parallel.h"
 
 #include <algorithm>
+#include <bit>
 #include <condition_variable>
 #include <cstdlib>
 #include <deque>
@@ -15,7 +16,9 @@
 #if defined(__linux__)
 #include <sched.h>
 #endif
-#if !defined(_WIN32)
+#if defined(_WIN32)
+#include <windows.h>
+#else
 #include <pthread.h>
 #include <signal.h>
 #endif
@@ -145,6 +148,12 @@ unsigned allowed_cpus() {
     const int count = sched_getaffinity(0, size, set) == 0 ? CPU_COUNT_S(size, set) : 0;
     CPU_FREE(set);
     if (count > 0) return static_cast<unsigned>(count);
+  }
+#elif defined(_WIN32)
+  // Of the processor group that the process is in, which is where its threads start: at most 64 CPUs.
+  DWORD_PTR process = 0, machine = 0;
+  if (GetProcessAffinityMask(GetCurrentProcess(), &process, &machine) != 0 && process != 0) {
+    return static_cast<unsigned>(std::popcount(process));
   }
 #endif
   return std::max(1u, std::thread::hardware_concurrency());

@@ -9,6 +9,21 @@ import pytest
 import frazil
 from frazil import _native
 
+# What these test, or test with, is more than NumPy, and some need the whole source tree and compilers.
+BEYOND_THE_CORE = ("bench", "cli", "demo", "encoder", "native", "stub", "torch", "wheel")
+
+
+def pytest_addoption(parser):
+    parser.addoption(
+        "--core", action="store_true", help="only the tests that frazil[test-core] and a wheel suffice for"
+    )
+
+
+def pytest_ignore_collect(collection_path, config):
+    if config.getoption("core") and collection_path.stem in {f"test_{name}" for name in BEYOND_THE_CORE}:
+        return True
+    return None
+
 
 def pytest_configure():
     required = {name for name in os.environ.get("FRAZIL_REQUIRE_KERNELS", "").split(",") if name}

@@ -4,7 +4,6 @@ import ml_dtypes
 import numpy as np
 import pytest
 import reference
-import torch
 from guarded import Canaries, guarded, misaligned
 from shapes import FEW_FORMATS, FORMATS, QUERIES, ROWS, codec_of, random_codes, vectors
 
@@ -93,18 +92,9 @@ def test_queries_of_any_type_and_size(isa, dtype, query_bits):
 
 
 @pytest.mark.parametrize("query_bits", BITS)
-def test_queries_of_torch_and_bfloat16(isa, query_bits):
+def test_queries_of_bfloat16(isa, query_bits):
     codec = frazil.ARCTIC_INT4
     rows, plain = random_codes(20, codec), vectors(18, 300)
-    for dtype in (torch.float32, torch.float16, torch.float64, torch.bfloat16):
-        tensor = torch.from_numpy(plain).to(dtype)
-        exact = tensor.float().numpy() if dtype != torch.float64 else tensor.numpy()
-        right = expected(codec, exact, rows, query_bits)
-        for queries in (tensor, tensor.clone().requires_grad_(), tensor.T.contiguous().T):
-            for q in (1, 18):
-                scores = codec.score(queries[:q], torch.from_numpy(rows), query_bits=query_bits)
-                np.testing.assert_array_equal(scores, right[:q])
-        np.testing.assert_array_equal(codec.score(tensor[::2], rows, query_bits=query_bits), right[::2])
     brain = plain.astype(ml_dtypes.bfloat16)
     scores = codec.score(brain, rows, query_bits=query_bits)
     np.testing.assert_array_equal(scores, expected(codec, brain.astype(np.float32), rows, query_bits))

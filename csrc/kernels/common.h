@@ -12,7 +12,7 @@
 #endif
 
 #if defined(_MSC_VER) && !defined(__clang__)
-#define FRAZIL_INLINE
+#define FRAZIL_INLINE [[msvc::forceinline]]
 #define FRAZIL_IN_PLACE(vector)
 #else
 #define FRAZIL_INLINE __attribute__((always_inline))

@@ -11,9 +11,9 @@ std::string shape(bool single, std::size_t rows, std::size_t columns) {
 
 }  // namespace
 
-Format checked_format(long dim, long bits, double limit) {
+Format checked_format(std::int64_t dim, std::int64_t bits, double limit) {
   if (bits != 4 && bits != 8) fail("bits: expected 4 or 8, got " + std::to_string(bits));
-  if (dim < static_cast<long>(kMinDim) || dim > static_cast<long>(kMaxDim)) {
+  if (dim < static_cast<std::int64_t>(kMinDim) || dim > static_cast<std::int64_t>(kMaxDim)) {
     fail("dim: expected " + std::to_string(kMinDim) + " to " + std::to_string(kMaxDim) + ", got " +
          std::to_string(dim));
   }
@@ -26,7 +26,7 @@ Format checked_format(long dim, long bits, double limit) {
   return {static_cast<std::size_t>(dim), bits == 4 ? kInt4 : kInt8, limit};
 }
 
-int checked_query_bits(long query_bits) {
+int checked_query_bits(std::int64_t query_bits) {
   if (query_bits != 4 && query_bits != 8 && query_bits != 32) {
     fail("query_bits: expected 4, 8 or 32, got " + std::to_string(query_bits));
   }

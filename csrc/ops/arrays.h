@@ -37,10 +37,10 @@ struct CodeMatrix {
 [[noreturn]] inline void fail(const std::string& message) { throw std::invalid_argument(message); }
 
 // Throws unless the format's numbers are ones that docs/format.md allows.
-Format checked_format(long dim, long bits, double limit);
+Format checked_format(std::int64_t dim, std::int64_t bits, double limit);
 
 // Throws unless query_bits is one of 4, 8, 32.
-int checked_query_bits(long query_bits);
+int checked_query_bits(std::int64_t query_bits);
 
 // Throws unless there are as many columns as the format keeps.
 void check_columns(const char* name, const FloatMatrix& x, const Format& format);

@@ -1,0 +1,550 @@
+// SSE4.1 with SSSE3 (Penryn, Nehalem, Bulldozer and later): what AVX2 does on vectors of half the length, without fused
+// multiply-add and without conversion of halves, which are widened by their bits. As there, codes are multiplied as
+// nibbles: 8 sums of pairs of at most 15 * 127 fit into 16 bits. A byte is 16 * its high nibble + its low one.
+#include <smmintrin.h>
+
+#include "../floats.h"
+#include "../prefetch.h"
+#include "sketch_rows.h"
+
+namespace frazil {
+namespace {
+
+__m128i load128(const void* at) { return _mm_loadu_si128(static_cast<const __m128i*>(at)); }
+void store128(void* at, __m128i v) { _mm_storeu_si128(static_cast<__m128i*>(at), v); }
+
+// The first n bytes at `at`, of which 16 are read if there are so many; then zeros.
+__m128i load_bytes(const std::uint8_t* at, std::size_t n) {
+  if (n >= 16) return load128(at);
+  std::uint8_t bytes[16] = {};
+  std::memcpy(bytes, at, n);
+  return load128(bytes);
+}
+
+__m128i high_nibbles(__m128i bytes) { return _mm_and_si128(_mm_srli_epi16(bytes, 4), _mm_set1_epi8(15)); }
+__m128i low_nibbles(__m128i bytes) { return _mm_and_si128(bytes, _mm_set1_epi8(15)); }
+
+// ---------------------------------------------------------------- pack
+
+constexpr std::size_t kBlock = 32;  // dimensions packed at a time
+
+// The halves in the low 16 bits of four lanes, whose other bits are 0, as floats: what floats.h does to one.
+__m128 widen_halves(__m128i bits) {
+  const __m128i size = _mm_and_si128(bits, _mm_set1_epi32(0x7fff)), more = _mm_set1_epi32(112 << 23);
+  const __m128i endless = _mm_cmpgt_epi32(size, _mm_set1_epi32(0x7bff));  // infinity and NaN
+  const __m128i normal = _mm_add_epi32(_mm_add_epi32(_mm_slli_epi32(size, 13), more), _mm_and_si128(endless, more));
+  const __m128 subnormal = _mm_mul_ps(_mm_cvtepi32_ps(size), _mm_set1_ps(0x1p-24f));
+  const __m128 is_subnormal = _mm_castsi128_ps(_mm_cmplt_epi32(size, _mm_set1_epi32(0x400)));
+  const __m128i sign = _mm_slli_epi32(_mm_xor_si128(bits, size), 16);
+  return _mm_or_ps(_mm_blendv_ps(_mm_castsi128_ps(normal), subnormal, is_subnormal), _mm_castsi128_ps(sign));
+}
+__m128 load_halves(const void* at) {
+  return widen_halves(_mm_cvtepu16_epi32(_mm_loadl_epi64(static_cast<const __m128i*>(at))));
+}
+
+// Four numbers as floats.
+__m128 load_four(const float* x) { return _mm_loadu_ps(x); }
+__m128 load_four(const Half* x) { return load_halves(x); }
+__m128 load_four(const Bfloat16* x) {
+  const __m128i bits = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(x));
+  return _mm_castsi128_ps(_mm_unpacklo_epi16(_mm_setzero_si128(), bits));
+}
+
+// Adds the squares of 4 numbers, widened to double, to 4 of the 32 partial sums.
+template <class T>
+FRAZIL_INLINE inline void add_squares(__m128d& sum0, __m128d& sum1, const T* x) {
+  const __m128 v = load_four(x);
+  const __m128d v0 = _mm_cvtps_pd(v), v1 = _mm_cvtps_pd(_mm_movehl_ps(v, v));
+  sum0 = _mm_add_pd(sum0, _mm_mul_pd(v0, v0));
+  sum1 = _mm_add_pd(sum1, _mm_mul_pd(v1, v1));
+}
+FRAZIL_INLINE inline void add_squares(__m128d& sum0, __m128d& sum1, const double* x) {
+  const __m128d v0 = _mm_loadu_pd(x), v1 = _mm_loadu_pd(x + 2);
+  sum0 = _mm_add_pd(sum0, _mm_mul_pd(v0, v0));
+  sum1 = _mm_add_pd(sum1, _mm_mul_pd(v1, v1));
+}
+
+// 16 of the 32 partial sums at a time: all of them would take every register.
+template <class T>
+double sum_of_squares(const T* x, std::size_t dim, const T* tail, std::ptrdiff_t ahead) {
+  __m128d p[2][8];
+  const std::size_t whole = dim / kBlock * kBlock;
+  for (std::size_t half = 0; half < 2; ++half) {
+    __m128d sums[8];
+    for_each_index<8>([&](auto k) FRAZIL_INLINE { sums[k] = _mm_setzero_pd(); });
+    for (std::size_t i = 0; i < whole; i += kBlock) {
+      if (half == 0) prefetch(reinterpret_cast<const std::byte*>(x + i) + ahead, kBlock * sizeof(T));
+      for_each_index<4>([&](auto k)
+                            FRAZIL_INLINE { add_squares(sums[2 * k], sums[2 * k + 1], x + i + 16 * half + 4 * k); });
+    }
+    if (whole < dim) {
+      for_each_index<4>([&](auto k)
+                            FRAZIL_INLINE { add_squares(sums[2 * k], sums[2 * k + 1], tail + 16 * half + 4 * k); });
+    }
+    for_each_index<8>([&](auto k) FRAZIL_INLINE { p[half][k] = sums[k]; });
+  }
+  for (std::size_t k = 0; k < 8; ++k) p[0][k] = _mm_add_pd(p[0][k], p[1][k]);
+  for (std::size_t h = 4; h > 0; h /= 2) {
+    for (std::size_t k = 0; k < h; ++k) p[0][k] = _mm_add_pd(p[0][k], p[0][k + h]);
+  }
+  return _mm_cvtsd_f64(_mm_add_sd(p[0][0], _mm_unpackhi_pd(p[0][0], p[0][0])));
+}
+
+// Four values' whole steps from the middle of the range (docs/format.md §3).
+struct SingleSteps {
+  __m128 high, low;
+  explicit SingleSteps(double scale) {
+    const float rounded = static_cast<float>(scale);
+    high = _mm_set1_ps(rounded);
+    low = _mm_set1_ps(static_cast<float>(scale - static_cast<double>(rounded)));
+  }
+  template <class T>
+  __m128i operator()(const T* at) const {
+    const __m128 x = load_four(at);
+    const __m128 low_part = _mm_sub_ps(_mm_mul_ps(x, low), _mm_set1_ps(0.5f));
+    return _mm_cvtps_epi32(_mm_add_ps(_mm_mul_ps(x, high), low_part));
+  }
+};
+
+struct DoubleSteps {
+  __m128d scale;
+  explicit DoubleSteps(double s) : scale(_mm_set1_pd(s)) {}
+  __m128i two(const double* at) const {
+    return _mm_cvtpd_epi32(_mm_sub_pd(_mm_mul_pd(_mm_loadu_pd(at), scale), _mm_set1_pd(0.5)));
+  }
+  __m128i operator()(const double* at) const { return _mm_unpacklo_epi64(two(at), two(at + 2)); }
+};
+
+// Writes the codes of 32 values: 16 bytes of 4 bits or 32 of 8. Saturating to s8 is the clipping.
+template <Width W, class T, class Steps>
+void pack_block(const T* x, const Steps& steps, std::uint8_t* out) {
+  __m128i pairs[2];
+  for (std::size_t half = 0; half < 2; ++half, x += 16) {
+    __m128i codes =
+        _mm_packs_epi16(_mm_packs_epi32(steps(x), steps(x + 4)), _mm_packs_epi32(steps(x + 8), steps(x + 12)));
+    if constexpr (W == kInt4) {
+      codes = _mm_max_epi8(_mm_min_epi8(codes, _mm_set1_epi8(7)), _mm_set1_epi8(-8));
+      codes = _mm_add_epi8(codes, _mm_set1_epi8(8));
+      pairs[half] = _mm_maddubs_epi16(codes, _mm_set1_epi16(0x0110));  // 16 * even + odd
+    } else {
+      store128(out + 16 * half, _mm_xor_si128(codes, _mm_set1_epi8(-128)));  // -128 -> 0
+    }
+  }
+  if constexpr (W == kInt4) store128(out, _mm_packus_epi16(pairs[0], pairs[1]));
+}
+
+template <Width W, class T, class Steps>
+std::size_t pack(const std::byte* rows, std::ptrdiff_t stride, std::size_t n, std::size_t dim, double steps_per_unit,
+                 std::uint8_t* out) {
+  constexpr std::size_t kBlockBytes = W == kInt4 ? 16 : 32;
+  const std::size_t row_bytes = W == kInt4 ? dim / 2 : dim, whole = dim / kBlock * kBlock;
+  T tail[kBlock] = {};
+  for (std::size_t row = 0; row < n; ++row, rows += stride, out += row_bytes) {
+    const T* const x = reinterpret_cast<const T*>(rows);
+    if (whole < dim) std::memcpy(tail, rows + whole * sizeof(T), (dim - whole) * sizeof(T));
+    const double squares = sum_of_squares(x, dim, tail, kPrefetchRows * stride);
+    if (!(squares >= kMinSquares && squares <= kMaxSquares)) return row;
+    const Steps steps(steps_per_unit / _mm_cvtsd_f64(_mm_sqrt_pd(_mm_set1_pd(squares))));
+    std::uint8_t* to = out;
+    for (std::size_t i = 0; i < whole; i += kBlock, to += kBlockBytes) pack_block<W>(x + i, steps, to);
+    if (whole < dim) {
+      std::uint8_t last[kBlockBytes];
+      pack_block<W>(static_cast<const T*>(tail), steps, last);
+      std::memcpy(to, last, row_bytes - static_cast<std::size_t>(to - out));
+    }
+  }
+  return n;
+}
+
+// ---------------------------------------------------------------- codes as floats
+
+template <Width W>
+constexpr int kLevels = W == kInt4 ? 15 : 255;
+
+// 2 * code - levels of 16 codes.
+template <Width W>
+struct Decoded {
+  __m128 fours[4];
+  explicit Decoded(__m128i codes) {
+    for_each_index<4>([&](auto k) FRAZIL_INLINE {
+      const __m128i wide = _mm_cvtepu8_epi32(_mm_srli_si128(codes, 4 * k));
+      fours[k] = _mm_cvtepi32_ps(_mm_sub_epi32(_mm_slli_epi32(wide, 1), _mm_set1_epi32(kLevels<W>)));
+    });
+  }
+};
+
+template <Width W>
+void unpack(const std::uint8_t* rows, std::ptrdiff_t stride, std::size_t n, std::size_t dim, float half_step,
+            float* out) {
+  const __m128 scale = _mm_set1_ps(half_step);
+  for (std::size_t r = 0; r < n; ++r, rows += stride, out += dim) {
+    std::size_t i = 0;
+    for (; i + 16 <= dim; i += 16) {
+      __m128i codes;
+      if constexpr (W == kInt4) {
+        const __m128i bytes = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(rows + i / 2));
+        codes = _mm_unpacklo_epi8(high_nibbles(bytes), low_nibbles(bytes));
+      } else {
+        codes = load128(rows + i);
+      }
+      const Decoded<W> steps(codes);
+      for_each_index<4>([&](auto k)
+                            FRAZIL_INLINE { _mm_storeu_ps(out + i + 4 * k, _mm_mul_ps(steps.fours[k], scale)); });
+    }
+    for (; i < dim; ++i) out[i] = static_cast<float>(2 * code_at<W>(rows, i) - kLevels<W>) * half_step;
+  }
+}
+
+template <Width W>
+void float_rows(const std::uint8_t* rows, std::ptrdiff_t stride, std::size_t n, std::size_t row_bytes,
+                const float* query, float half_step, float* scores) {
+  const float* const second = query + plane_stride(row_bytes);
+  for (std::size_t r = 0; r < n; ++r, rows += stride) {
+    __m128 p[8];  // 32 partial sums
+    for_each_index<8>([&](auto k) FRAZIL_INLINE { p[k] = _mm_setzero_ps(); });
+    // Adds the products of 16 codes to 16 sums.
+    const auto add = [&](auto first, __m128i codes, const float* q) FRAZIL_INLINE {
+      const Decoded<W> steps(codes);
+      for_each_index<4>([&](auto k) FRAZIL_INLINE {
+        p[first + k] = _mm_add_ps(p[first + k], _mm_mul_ps(_mm_loadu_ps(q + 4 * k), steps.fours[k]));
+      });
+    };
+    constexpr std::integral_constant<std::size_t, 0> kFirst{};
+    constexpr std::integral_constant<std::size_t, 4> kSecond{};
+    if constexpr (W == kInt4) {
+      for (std::size_t j = 0; j < row_bytes; j += 16) {
+        const __m128i bytes = load_bytes(rows + j, row_bytes - j);
+        add(kFirst, high_nibbles(bytes), query + j);
+        add(kSecond, low_nibbles(bytes), second + j);
+      }
+    } else {
+      for (std::size_t j = 0; j < row_bytes; j += 32) {
+        add(kFirst, load_bytes(rows + j, row_bytes - j), query + j);
+        if (j + 16 < row_bytes) add(kSecond, load_bytes(rows + j + 16, row_bytes - j - 16), query + j + 16);
+      }
+    }
+    for (std::size_t h = 4; h > 0; h /= 2) {
+      for (std::size_t k = 0; k < h; ++k) p[k] = _mm_add_ps(p[k], p[k + h]);
+    }
+    const __m128 h2 = _mm_add_ps(p[0], _mm_movehl_ps(p[0], p[0]));
+    scores[r] = _mm_cvtss_f32(_mm_add_ss(h2, _mm_movehdup_ps(h2))) * half_step + 0.0f;  // a zero is +0
+  }
+}
+
+// ---------------------------------------------------------------- one query against rows where they lie
+
+// Pairs of 16-bit sums, each times `factor`.
+__m128i widen_sums(__m128i sums16, short factor = 1) { return _mm_madd_epi16(sums16, _mm_set1_epi16(factor)); }
+
+// The products of one row with the query, in 4 lanes to be summed.
+template <Width W>
+FRAZIL_INLINE inline __m128i dot_row(const std::uint8_t* row, std::size_t row_bytes, const std::int8_t* plane0,
+                                     const std::int8_t* plane1) {
+  __m128i sum = _mm_setzero_si128();
+  for (std::size_t j = 0; j < row_bytes; j += 128) {  // of each 128 bytes, 8 products of pairs go into a 16-bit lane
+    __m128i high = _mm_setzero_si128(), low = high;
+    const std::size_t end = smaller(row_bytes, j + 128);
+    for (std::size_t i = j; i < end; i += 16) {
+      const __m128i bytes = load_bytes(row + i, row_bytes - i);
+      high = _mm_add_epi16(high, _mm_maddubs_epi16(high_nibbles(bytes), load128(plane0 + i)));
+      low = _mm_add_epi16(low, _mm_maddubs_epi16(low_nibbles(bytes), load128(plane1 + i)));
+    }
+    sum = _mm_add_epi32(sum, _mm_add_epi32(widen_sums(high, W == kInt4 ? 1 : 16), widen_sums(low)));
+  }
+  return sum;
+}
+
+// Fills dots[i] for the rows at row_at(i), four at a time, asking for what lies `ahead` of each, if that is not 0.
+template <Width W, class RowAt, class Bytes>
+FRAZIL_INLINE inline void four_rows_at_a_time(RowAt&& row_at, std::ptrdiff_t ahead, std::size_t n, Bytes row_bytes,
+                                              const std::int8_t* query, std::int32_t* dots) {
+  const std::int8_t* const second = query + (W == kInt4 ? plane_stride(row_bytes) : 0);
+  for (std::size_t r = 0; r < n; r += 4) {
+    const std::size_t here = smaller(4, n - r);
+    __m128i sums[4];
+    for (std::size_t i = 0; i < 4; ++i) {
+      const std::uint8_t* const row = row_at(r + smaller(i, here - 1));
+      if (ahead != 0) prefetch(row + ahead, row_bytes);
+      sums[i] = dot_row<W>(row, row_bytes, query, second);
+    }
+    const __m128i totals = _mm_hadd_epi32(_mm_hadd_epi32(sums[0], sums[1]), _mm_hadd_epi32(sums[2], sums[3]));
+    if (here == 4) {
+      store128(dots + r, totals);
+    } else {
+      std::int32_t last[4];
+      store128(last, totals);
+      std::memcpy(dots + r, last, here * sizeof(std::int32_t));
+    }
+  }
+}
+
+// The usual widths are compiled as constants.
+template <Width W, class RowAt>
+void dot_rows_by(RowAt&& row_at, std::ptrdiff_t ahead, std::size_t n, std::size_t row_bytes, const std::int8_t* query,
+                 std::int32_t* dots) {
+  if (row_bytes == 128) {
+    four_rows_at_a_time<W>(row_at, ahead, n, std::integral_constant<std::size_t, 128>{}, query, dots);
+  } else if (row_bytes == 256) {
+    four_rows_at_a_time<W>(row_at, ahead, n, std::integral_constant<std::size_t, 256>{}, query, dots);
+  } else {
+    four_rows_at_a_time<W>(row_at, ahead, n, row_bytes, query, dots);
+  }
+}
+
+template <Width W>
+void dot_rows(const std::uint8_t* rows, std::ptrdiff_t stride, std::size_t n, std::size_t row_bytes,
+              const std::int8_t* query, std::int32_t* dots) {
+  const auto at = [&](std::size_t i) FRAZIL_INLINE { return rows + static_cast<std::ptrdiff_t>(i) * stride; };
+  dot_rows_by<W>(at, prefetch_distance(row_bytes, stride), n, row_bytes, query, dots);
+}
+
+template <Width W>
+void dot_picked(const std::uint8_t* rows, std::ptrdiff_t stride, const std::uint32_t* picked, std::size_t n,
+                std::size_t row_bytes, const std::int8_t* query, std::int32_t* dots) {
+  const auto at = [&](std::size_t i) FRAZIL_INLINE {
+    prefetch(rows + static_cast<std::ptrdiff_t>(picked[smaller(i + kPrefetchPicked, n - 1)]) * stride, row_bytes);
+    return rows + static_cast<std::ptrdiff_t>(picked[i]) * stride;
+  };
+  dot_rows_by<W>(at, 0, n, row_bytes, query, dots);
+}
+
+std::size_t select(const std::int32_t* dots, std::size_t n, std::int32_t threshold, std::uint32_t* picked) {
+  const __m128i least = _mm_set1_epi32(threshold);
+  const auto below = [&](const std::int32_t* at) { return _mm_cmpgt_epi32(least, load128(at)); };
+  std::size_t count = 0, i = 0;
+  for (; i + 16 <= n; i += 16) {
+    const __m128i first = _mm_packs_epi32(below(dots + i), below(dots + i + 4));
+    const __m128i second = _mm_packs_epi32(below(dots + i + 8), below(dots + i + 12));
+    auto hits = static_cast<unsigned>(~_mm_movemask_epi8(_mm_packs_epi16(first, second))) & 0xffff;
+    for (; hits != 0; hits &= hits - 1) picked[count++] = static_cast<std::uint32_t>(i) + lowest_bit(hits);
+  }
+  for (; i < n; ++i) {
+    if (dots[i] >= threshold) picked[count++] = static_cast<std::uint32_t>(i);
+  }
+  return count;
+}
+
+// ---------------------------------------------------------------- sketches
+
+// The bounds of 4 rows, from their sums of entries.
+__m128 sketch_bounds(const std::uint16_t* sums, const std::uint8_t* factors, const SketchQuery& query) {
+  const __m128 sum = _mm_cvtepi32_ps(_mm_cvtepu16_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(sums))));
+  const __m128 factor = load_halves(factors), error = load_halves(factors + 2 * kSketchRows);
+  const __m128 line = _mm_add_ps(_mm_mul_ps(sum, _mm_set1_ps(query.slope)), _mm_set1_ps(query.offset));
+  const __m128 width = _mm_add_ps(_mm_mul_ps(error, _mm_set1_ps(query.width)), _mm_set1_ps(query.base));
+  const __m128 estimate = _mm_mul_ps(_mm_max_ps(line, _mm_mul_ps(line, _mm_set1_ps(query.below))), factor);
+  return _mm_add_ps(estimate, width);
+}
+
+// The sums of entries of 16 rows for Q queries, which share what it takes to bring the bits in place.
+template <std::size_t Q>
+FRAZIL_INLINE inline void sketch_sums(const std::uint8_t* at, std::size_t bytes, const SketchQuery* queries,
+                                      std::ptrdiff_t ahead, std::uint16_t (&sums)[Q][16]) {
+  __m128i all[Q], odd[Q];  // sums of even rows + 256 * those of odd ones; of odd rows
+  for_each_index<Q>([&](auto q) FRAZIL_INLINE { all[q] = odd[q] = _mm_setzero_si128(); });
+  for (std::size_t j = 0; j < bytes; j += 4) {
+    __m128i eight[Q];  // entries, at most 8 * 31: they fit into bytes
+    for_each_index<Q>([&](auto q) FRAZIL_INLINE { eight[q] = _mm_setzero_si128(); });
+    for_each_index<4>([&](auto t) FRAZIL_INLINE {
+      if (ahead != 0) prefetch(at + t * kSketchRows + ahead, 1);
+      const __m128i bits = load128(at + t * kSketchRows), low = low_nibbles(bits), high = high_nibbles(bits);
+      for_each_index<Q>([&](auto q) FRAZIL_INLINE {
+        const std::uint8_t* const tables = queries[q].tables + 2 * (j + t) * kTableEntries;
+        eight[q] = _mm_add_epi8(eight[q], _mm_shuffle_epi8(load128(tables), low));
+        eight[q] = _mm_add_epi8(eight[q], _mm_shuffle_epi8(load128(tables + kTableEntries), high));
+      });
+    });
+    at += 4 * kSketchRows;
+    for_each_index<Q>([&](auto q) FRAZIL_INLINE {
+      all[q] = _mm_add_epi16(all[q], eight[q]);
+      odd[q] = _mm_add_epi16(odd[q], _mm_srli_epi16(eight[q], 8));
+    });
+  }
+  for_each_index<Q>([&](auto q) FRAZIL_INLINE {
+    const __m128i even = _mm_sub_epi16(all[q], _mm_slli_epi16(odd[q], 8));
+    store128(sums[q], _mm_unpacklo_epi16(even, odd[q]));
+    store128(sums[q] + 8, _mm_unpackhi_epi16(even, odd[q]));
+  });
+}
+
+template <std::size_t Q>
+void sketch_select_some(const std::uint8_t* blocks, std::size_t n, const SketchShape& shape, const SketchQuery* queries,
+                        std::ptrdiff_t ahead, SketchPicks* picks) {
+  for (std::size_t q = 0; q < Q; ++q) picks[q].count = 0;
+  for (std::size_t b = 0; b < n; ++b, blocks += shape.block_bytes()) {
+    for (std::size_t part = 0; part < kSketchRows; part += 16) {
+      std::uint16_t sums[Q][16];
+      sketch_sums<Q>(blocks + part, shape.bytes(), queries, part == 0 ? ahead : 0, sums);
+      for (std::size_t q = 0; q < Q; ++q) {
+        SketchPicks& to = picks[q];
+        for (std::size_t r = 0; r < 16; r += 4) {
+          const __m128 upper = sketch_bounds(sums[q] + r, blocks + shape.factors_at() + 2 * (part + r), queries[q]);
+          auto hits = static_cast<unsigned>(_mm_movemask_ps(_mm_cmpgt_ps(upper, _mm_set1_ps(to.least))));
+          if (hits == 0) continue;
+          float four[4];
+          _mm_storeu_ps(four, upper);
+          for (; hits != 0; hits &= hits - 1) {
+            const std::uint32_t row = lowest_bit(hits);
+            to.rows[to.count] = static_cast<std::uint32_t>(b * kSketchRows + part + r) + row;
+            to.bounds[to.count++] = four[row];
+          }
+        }
+      }
+    }
+  }
+}
+
+void sketch_select(const std::uint8_t* blocks, std::size_t n, const SketchShape& shape, const SketchQuery* queries,
+                   std::size_t n_queries, std::ptrdiff_t ahead, SketchPicks* picks) {
+  constexpr std::size_t kTogether = 2;
+  std::size_t q = 0;
+  for (; q + kTogether <= n_queries; q += kTogether) {
+    sketch_select_some<kTogether>(blocks, n, shape, queries + q, q == 0 ? ahead : 0, picks + q);
+  }
+  for (; q < n_queries; ++q) sketch_select_some<1>(blocks, n, shape, queries + q, q == 0 ? ahead : 0, picks + q);
+}
+
+// ---------------------------------------------------------------- tiles: many queries
+
+// Tiles are groups of 8 rows, split into the nibbles of each byte, high ones first. In a group, for each nibble and
+// each four bytes of a row: 2 vectors of 4 rows x 4 codes.
+constexpr std::size_t kGroup = 8;
+
+std::size_t tile_bytes(Width, std::size_t rows, std::size_t row_bytes) {
+  return rows / kGroup * 2 * tile_steps(row_bytes) * 32;
+}
+
+void load_tile(const std::uint8_t* rows, std::ptrdiff_t stride, std::size_t n, std::size_t row_bytes,
+               std::uint8_t* tile) {
+  const std::size_t steps = tile_steps(row_bytes), plane_bytes = steps * 32;
+  const std::ptrdiff_t ahead = prefetch_distance(row_bytes, stride);
+  for (std::size_t r = 0; r < (n + kGroup - 1) / kGroup * kGroup; r += 4) {
+    std::uint8_t* const base = tile + r / kGroup * 2 * plane_bytes + r % kGroup * 4;
+    for (std::size_t j = 0; j < row_bytes; j += 16) {
+      __m128i v[4];
+      for (std::size_t i = 0; i < 4; ++i) {
+        const std::uint8_t* const row = rows + static_cast<std::ptrdiff_t>(r + i) * stride;
+        if (j % 64 == 0) prefetch(row + j + ahead, 1);
+        v[i] = r + i < n ? load_bytes(row + j, row_bytes - j) : _mm_setzero_si128();
+      }
+      const __m128i t[4] = {_mm_unpacklo_epi32(v[0], v[1]), _mm_unpacklo_epi32(v[2], v[3]),
+                            _mm_unpackhi_epi32(v[0], v[1]), _mm_unpackhi_epi32(v[2], v[3])};
+      const __m128i columns[4] = {_mm_unpacklo_epi64(t[0], t[1]), _mm_unpackhi_epi64(t[0], t[1]),
+                                  _mm_unpacklo_epi64(t[2], t[3]), _mm_unpackhi_epi64(t[2], t[3])};
+      const std::size_t here_steps = smaller(4, steps - j / 4);
+      for (std::size_t c = 0; c < here_steps; ++c) {
+        std::uint8_t* const to = base + (j / 4 + c) * 32;
+        store128(to, high_nibbles(columns[c]));
+        store128(to + plane_bytes, low_nibbles(columns[c]));
+      }
+    }
+  }
+}
+
+constexpr std::size_t kFlush = 8;        // steps whose products fit into 16 bits
+constexpr std::size_t kChunkSteps = 64;  // steps for which queries are spread out
+constexpr std::size_t kQueryBlock = 6;   // 12 sums, 2 vectors of rows, a product: the register file holds 16
+
+// Q queries against a group, over `steps` steps. spread: for each step the Q queries' four entries, four times each.
+template <std::size_t Q>
+void dot_group(const std::uint8_t* group, std::size_t steps, const std::int8_t* spread, short factor, bool add,
+               std::int32_t* dots, std::size_t dots_stride) {
+  for (std::size_t first = 0; first < steps; first += kFlush) {
+    __m128i sums16[Q * 2];
+    for_each_index<Q * 2>([&](auto i) FRAZIL_INLINE { sums16[i] = _mm_setzero_si128(); });
+    const std::size_t last = smaller(steps, first + kFlush);
+    for (std::size_t step = first; step < last; ++step, group += 32, spread += Q * 16) {
+      const __m128i rows[2] = {load128(group), load128(group + 16)};
+      for_each_index<Q * 2>([&](auto i) FRAZIL_INLINE {
+        const __m128i four = _mm_load_si128(reinterpret_cast<const __m128i*>(spread + i / 2 * 16));
+        sums16[i] = _mm_add_epi16(sums16[i], _mm_maddubs_epi16(rows[i % 2], four));
+        FRAZIL_IN_PLACE(sums16[i]);
+      });
+    }
+    const bool onto = add || first > 0;
+    for_each_index<Q * 2>([&](auto i) FRAZIL_INLINE {
+      std::int32_t* const to = dots + i / 2 * dots_stride + i % 2 * 4;
+      const __m128i sum = widen_sums(sums16[i], factor);
+      store128(to, onto ? _mm_add_epi32(sum, load128(to)) : sum);
+    });
+  }
+}
+
+// Q queries against all groups of a tile.
+template <Width W, std::size_t Q>
+void dot_queries(const std::uint8_t* tile, std::size_t n, std::size_t row_bytes, const std::int8_t* queries,
+                 std::int32_t* dots, std::size_t dots_stride) {
+  const std::size_t steps = tile_steps(row_bytes), query_stride = planes(W) * plane_stride(row_bytes);
+  const std::size_t group_bytes = tile_bytes(W, kGroup, row_bytes);
+  for (std::size_t nibble = 0; nibble < 2; ++nibble) {  // high, low
+    const std::int8_t* const plane = queries + (W == kInt4 ? nibble * plane_stride(row_bytes) : 0);
+    for (std::size_t first = 0; first < steps; first += kChunkSteps) {
+      const std::size_t here = smaller(kChunkSteps, steps - first);
+      alignas(16) std::int8_t spread[kChunkSteps * Q * 16];
+      for (std::size_t step = 0; step < here; ++step) {
+        for_each_index<Q>([&](auto q) FRAZIL_INLINE {
+          const std::int32_t four = four_entries(plane + q * query_stride + 4 * (first + step));
+          store128(spread + (step * Q + q) * 16, _mm_set1_epi32(four));
+        });
+      }
+      const std::uint8_t* const from = tile + (nibble * steps + first) * 32;
+      for (std::size_t r = 0; r < n; r += kGroup) {
+        dot_group<Q>(from + r / kGroup * group_bytes, here, spread, W == kInt8 && nibble == 0 ? 16 : 1,
+                     nibble + first > 0, dots + r, dots_stride);
+      }
+    }
+  }
+}
+
+template <Width W>
+void dot_tile(const std::uint8_t* tile, std::size_t n, std::size_t row_bytes, const std::int8_t* queries,
+              std::size_t n_queries, std::int32_t* dots, std::size_t dots_stride, const std::int32_t*, bool* reached) {
+  for (std::size_t q = 0; q < n_queries; ++q) reached[q] = true;  // the sums never are in registers as a whole
+  const std::size_t query_stride = planes(W) * plane_stride(row_bytes);
+  using Dot = void(const std::uint8_t*, std::size_t, std::size_t, const std::int8_t*, std::int32_t*, std::size_t);
+  static constexpr Dot* kBySize[] = {nullptr,           dot_queries<W, 1>, dot_queries<W, 2>, dot_queries<W, 3>,
+                                     dot_queries<W, 4>, dot_queries<W, 5>, dot_queries<W, 6>};
+  for (std::size_t q = 0; q < n_queries; q += kQueryBlock) {
+    kBySize[smaller(kQueryBlock, n_queries - q)](tile, n, row_bytes, queries + q * query_stride, dots + q * dots_stride,
+                                                 dots_stride);
+  }
+}
+
+// ---------------------------------------------------------------- the unit's own rate
+
+std::uint64_t dot_peak(std::uint64_t rounds, const std::uint8_t* codes, const std::int8_t* query, std::int32_t* sums) {
+  __m128i sum[8];
+  for_each_index<8>([&](auto i) FRAZIL_INLINE { sum[i] = load128(sums + 4 * i); });
+  const __m128i entries[2] = {load128(query), load128(query + 16)};
+  for (std::uint64_t round = 0; round < rounds; ++round) {
+    for_each_index<8>([&](auto i) FRAZIL_INLINE {
+      const __m128i bytes = load128(codes + (round + i / 2) % 8 * 16);
+      sum[i] = _mm_add_epi16(sum[i], _mm_maddubs_epi16(bytes, entries[i % 2]));
+    });
+  }
+  for_each_index<8>([&](auto i) FRAZIL_INLINE { store128(sums + 4 * i, sum[i]); });
+  return rounds * 8 * 16;
+}
+
+constexpr TileKernels kTiles{kGroup, 8, tile_bytes, {load_tile, load_tile}, {dot_tile<kInt4>, dot_tile<kInt8>}};
+
+}  // namespace
+
+extern constinit const Kernels kernels_sse41{
+    .name = "sse41",
+    .pack_half = {pack<kInt4, Half, SingleSteps>, pack<kInt8, Half, SingleSteps>},
+    .pack_bfloat16 = {pack<kInt4, Bfloat16, SingleSteps>, pack<kInt8, Bfloat16, SingleSteps>},
+    .pack_single = {pack<kInt4, float, SingleSteps>, pack<kInt8, float, SingleSteps>},
+    .pack_double = {pack<kInt4, double, DoubleSteps>, pack<kInt8, double, DoubleSteps>},
+    .unpack = {unpack<kInt4>, unpack<kInt8>},
+    .dot_rows = {dot_rows<kInt4>, dot_rows<kInt8>},
+    .dot_picked = {dot_picked<kInt4>, dot_picked<kInt8>},
+    .float_rows = {float_rows<kInt4>, float_rows<kInt8>},
+    .select = select,
+    .sketch_rows = {sketch_rows<kInt4>, sketch_rows<kInt8>},
+    .sketch_select = sketch_select,
+    .tiles = &kTiles,
+    .dot_peak = dot_peak,
+};
+
+}  // namespace frazil
