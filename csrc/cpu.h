@@ -16,6 +16,8 @@ enum CpuFeature : std::uint32_t {
   kAvx512Vl = 1u << 6,
   kAvx512Vnni = 1u << 7,
   kAvxVnni = 1u << 8,
+  kDotProd = 1u << 9,
+  kI8mm = 1u << 10,
 };
 
 // The features that the CPU has and whose registers the operating system saves.
