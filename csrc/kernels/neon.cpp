@@ -243,6 +243,7 @@ FRAZIL_INLINE inline int16x8_t multiply_add(int16x8_t sum, int8x16_t codes, int8
 }
 
 struct Unit {
+  static constexpr std::size_t kChunks = 4;
   static constexpr int bias(Width width) { return width == kInt4 ? 0 : 128; }
 
   template <Width W, std::size_t Chunks>
@@ -258,9 +259,8 @@ struct Unit {
       });
       sum = vpadalq_s16(sum, part);
     } else {
-      for_each_index<Chunks>([&](auto k) FRAZIL_INLINE {
-        sum = vpadalq_s16(sum, multiply(signed_codes<bias(W)>(bytes[k]), query0[k]));
-      });
+      for_each_index<Chunks>(
+          [&](auto k) FRAZIL_INLINE { sum = vpadalq_s16(sum, multiply(signed_codes<bias(W)>(bytes[k]), query0[k])); });
     }
     return sum;
   }
@@ -301,8 +301,8 @@ float32x4_t sketch_bounds(uint16x4_t sums, float32x4_t factor, float32x4_t error
   return vaddq_f32(estimate, width);
 }
 
-// The sums of entries of a block's 64 rows for Q queries, which share what it takes to bring the bits in place: those of
-// rows 8h … 8h + 7 at h.
+// The sums of entries of a block's 64 rows for Q queries, which share what it takes to bring the bits in place: those
+// of rows 8h … 8h + 7 at h.
 template <std::size_t Q>
 FRAZIL_INLINE inline void sketch_sums(const std::uint8_t* at, std::size_t bytes, const SketchQuery* queries,
                                       std::ptrdiff_t ahead, uint16x8_t (&sums)[Q][8]) {
@@ -310,8 +310,8 @@ FRAZIL_INLINE inline void sketch_sums(const std::uint8_t* at, std::size_t bytes,
   for (std::size_t j = 0; j < bytes; j += 4) {
     uint8x16_t eight[Q][4];  // entries, at most 8 * 31: they fit into bytes
     for_each_index<4>([&](auto t) FRAZIL_INLINE {
-      if (ahead != 0) prefetch(at + t * kSketchRows + ahead, 1);
-      uint8x16_t low[Q], high[Q];  // tables
+      prefetch(at + t * kSketchRows + ahead, 1);  // no harm in what is being read, where nothing lies ahead
+      uint8x16_t low[Q], high[Q];                 // tables
       for_each_index<Q>([&](auto q) FRAZIL_INLINE {
         const std::uint8_t* const tables = queries[q].tables + 2 * (j + t) * kTableEntries;
         low[q] = load128(tables);

@@ -7,6 +7,7 @@ namespace frazil {
 namespace {
 
 struct Unit {
+  static constexpr std::size_t kChunks = 2;
   static constexpr int bias(Width width) { return width == kInt4 ? 0 : 128; }
 
   template <Width W, std::size_t Chunks>
@@ -26,9 +27,9 @@ struct Unit {
 
 // ---------------------------------------------------------------- tiles: many queries
 
-constexpr std::size_t kRows = 4;            // of a vector, four dimensions each
-constexpr std::size_t kGroup = 4 * kRows;   // 16 rows
-constexpr std::size_t kQueryBlock = 6;      // 24 sums, 6 vectors of queries, 2 of rows: the register file holds 32
+constexpr std::size_t kRows = 4;           // of a vector, four dimensions each
+constexpr std::size_t kGroup = 4 * kRows;  // 16 rows
+constexpr std::size_t kQueryBlock = 6;     // 24 sums, 6 vectors of queries, 2 of rows: the register file holds 32
 
 // Q queries against a group of rows: a query's vector has the entries of four steps, each multiplied from its lane.
 template <Width W, std::size_t Q>
@@ -43,11 +44,13 @@ void dot_group(const std::uint8_t* group, std::size_t row_bytes, const std::int8
       int8x16_t entries[Q];
       for_each_index<Q>([&](auto q) FRAZIL_INLINE { entries[q] = load_entries(from + q * query_stride); });
       for_each_index<4>([&](auto step) FRAZIL_INLINE {
-        for_each_index<4>([&](auto v) FRAZIL_INLINE {
-          const int8x16_t rows = vreinterpretq_s8_u8(load128(group + 64 * step + 16 * v));
-          for_each_index<Q>([&](auto q) FRAZIL_INLINE {
-            sums[q * 4 + v] = vdotq_laneq_s32(sums[q * 4 + v], rows, entries[q], step);
-            FRAZIL_IN_PLACE(sums[q * 4 + v]);
+        for_each_index<2>([&](auto half) FRAZIL_INLINE {
+          const std::uint8_t* const at = group + 64 * step + 32 * half;
+          const int8x16_t rows[2] = {vreinterpretq_s8_u8(load128(at)), vreinterpretq_s8_u8(load128(at + 16))};
+          for_each_index<2 * Q>([&](auto i) FRAZIL_INLINE {
+            int32x4_t& sum = sums[i / 2 * 4 + 2 * half + i % 2];
+            sum = vdotq_laneq_s32(sum, rows[i % 2], entries[i / 2], step);
+            FRAZIL_IN_PLACE(sum);
           });
         });
       });
@@ -57,7 +60,8 @@ void dot_group(const std::uint8_t* group, std::size_t row_bytes, const std::int8
   for_each_index<Q>([&](auto q) FRAZIL_INLINE {
     std::int32_t* const to = dots + q * dots_stride;
     for_each_index<4>([&](auto v) FRAZIL_INLINE { vst1q_s32(to + 4 * v, sums[q * 4 + v]); });
-    const int32x4_t most = vmaxq_s32(vmaxq_s32(sums[q * 4], sums[q * 4 + 1]), vmaxq_s32(sums[q * 4 + 2], sums[q * 4 + 3]));
+    const int32x4_t most =
+        vmaxq_s32(vmaxq_s32(sums[q * 4], sums[q * 4 + 1]), vmaxq_s32(sums[q * 4 + 2], sums[q * 4 + 3]));
     if (vmaxvq_s32(most) >= least[q]) reached[q] = true;
   });
 }

@@ -7,6 +7,7 @@ namespace frazil {
 namespace {
 
 struct Unit {
+  static constexpr std::size_t kChunks = 2;
   static constexpr int bias(Width) { return 0; }
 
   template <Width W, std::size_t Chunks>
@@ -39,11 +40,11 @@ void pair_up(const std::int8_t* queries, std::size_t n_queries, std::size_t row_
     for (std::size_t plane = 0; plane < planes(W); ++plane, pairs += 32 * n_pairs) {
       const std::int8_t* const from = queries + plane * plane_stride(row_bytes) + 16 * c;
       for (std::size_t p = 0; p < n_pairs; ++p) {
-        int8x16_t two[2] = {load_entries(from + 2 * p * query_stride), vdupq_n_s8(0)};
-        if (2 * p + 1 < n_queries) two[1] = load_entries(from + (2 * p + 1) * query_stride);
+        uint8x16_t two[2] = {load128(from + 2 * p * query_stride), vdupq_n_u8(0)};
+        if (2 * p + 1 < n_queries) two[1] = load128(from + (2 * p + 1) * query_stride);
         transpose(two);
-        vst1q_s8(pairs + 16 * p, two[0]);
-        vst1q_s8(pairs + 16 * (n_pairs + p), two[1]);
+        vst1q_s8(pairs + 16 * p, vreinterpretq_s8_u8(two[0]));
+        vst1q_s8(pairs + 16 * (n_pairs + p), vreinterpretq_s8_u8(two[1]));
       }
     }
   }
@@ -58,13 +59,21 @@ void dot_group(const std::uint8_t* group, std::size_t steps, const std::int8_t* 
   for (std::size_t step = 0; step < steps; ++step, group += 64, pairs += 16 * P) {
     uint8x16_t rows[4];
     for_each_index<4>([&](auto v) FRAZIL_INLINE { rows[v] = load128(group + 16 * v); });
-    for_each_index<P>([&](auto p) FRAZIL_INLINE {
-      const int8x16_t two = load_entries(pairs + 16 * p);
+    const auto add_pair = [&](auto p, int8x16_t pair) FRAZIL_INLINE {
       for_each_index<4>([&](auto v) FRAZIL_INLINE {
-        sums[4 * p + v] = vusmmlaq_s32(sums[4 * p + v], rows[v], two);
-        FRAZIL_IN_PLACE(sums[4 * p + v]);
+        sums[4 * p + v] = vusmmlaq_s32(sums[4 * p + v], rows[v], pair);
+        if constexpr (P == 6)
+          FRAZIL_IN_PLACE(sums[4 * p + v]);  // with fewer GCC needs no help, and copies if it has it
       });
+    };
+    for_each_index<P / 2>([&](auto i) FRAZIL_INLINE {  // two are loaded by one instruction
+      const int8x16_t two[2] = {load_entries(pairs + 32 * i), load_entries(pairs + 32 * i + 16)};
+      add_pair(std::integral_constant<std::size_t, 2 * i>{}, two[0]);
+      add_pair(std::integral_constant<std::size_t, 2 * i + 1>{}, two[1]);
     });
+    if constexpr (P % 2 == 1) {
+      add_pair(std::integral_constant<std::size_t, P - 1>{}, load_entries(pairs + 16 * (P - 1)));
+    }
   }
   for_each_index<P>([&](auto p) FRAZIL_INLINE {
     const int32x4_t* const of = sums + 4 * p;
@@ -114,8 +123,11 @@ std::uint64_t dot_peak(std::uint64_t rounds, const std::uint8_t* codes, const st
 }
 
 // From 3 queries on, by counting instructions.
-constexpr TileKernels kTiles{
-    kGroup, 3, tile_bytes, {load_tile<kRows, kInt4, 0>, load_tile<kRows, kInt8, 0>}, {dot_tile<kInt4>, dot_tile<kInt8>}};
+constexpr TileKernels kTiles{kGroup,
+                             3,
+                             tile_bytes,
+                             {load_tile<kRows, kInt4, 0>, load_tile<kRows, kInt8, 0>},
+                             {dot_tile<kInt4>, dot_tile<kInt8>}};
 
 }  // namespace
 

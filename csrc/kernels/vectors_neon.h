@@ -1,11 +1,12 @@
-// What Arm's sets share: loading, splitting bytes into codes, walking over rows, filling tiles. In an unnamed namespace:
-// each file that includes this compiles it with its own flags (see format.h).
+// What Arm's sets share: loading, splitting bytes into codes, walking over rows, filling tiles. In an unnamed
+// namespace: each file that includes this compiles it with its own flags (see format.h).
 //
 // A set gives its dot product as a struct `Unit`:
 //   bias(width)                   what it wants taken from each code of that width, so that codes are signed bytes
 //   add<W, Chunks>(sum, bytes, query0, query1)
-//                                 adds a row's products with the query to 4 sums: Chunks times 16 bytes of the row, and the
-//                                 query's entries for the first and the second plane of codes
+//                                 adds a row's products with the query to 4 sums: Chunks times 16 bytes of the row, and
+//                                 the query's entries for the first and the second plane of codes
+//   kChunks                       how many at a time are best
 #pragma once
 
 #include <arm_neon.h>
@@ -61,15 +62,15 @@ std::int32_t lacking(const std::int8_t* query, std::size_t row_bytes) {
 
 // ---------------------------------------------------------------- one query against rows where they lie
 
-// Fills dots[i] for the rows at row_at(i), four at a time, asking for what lies `ahead` of each, if that is not 0:
-// products(rows, sums) gives each of four rows' products with the query, in 4 lanes to be summed.
+// Fills dots[r] for the rows at row_at(r), four at a time as long as there are so many, asking for what lies `ahead` of
+// each, if that is not 0: products(rows, sums) gives each of four rows' products with the query, in 4 lanes to be
+// summed.
 template <class Products, class RowAt, class Bytes>
-FRAZIL_INLINE inline void four_rows_at_a_time(Products&& products, RowAt&& row_at, std::ptrdiff_t ahead, std::size_t n,
-                                              Bytes row_bytes, int32x4_t lack, std::int32_t* dots) {
-  const std::uint8_t* rows[4];
-  int32x4_t sums[4];
-  std::size_t r = 0;
+FRAZIL_INLINE inline void four_rows_at_a_time(Products&& products, RowAt row_at, std::ptrdiff_t ahead, std::size_t& r,
+                                              std::size_t n, Bytes row_bytes, int32x4_t lack, std::int32_t* dots) {
   for (; r + 4 <= n; r += 4) {
+    const std::uint8_t* rows[4];
+    int32x4_t sums[4];
     for_each_index<4>([&](auto i) FRAZIL_INLINE {
       rows[i] = row_at(r + i);
       if (ahead != 0) prefetch(rows[i] + ahead, row_bytes);
@@ -77,8 +78,56 @@ FRAZIL_INLINE inline void four_rows_at_a_time(Products&& products, RowAt&& row_a
     products(rows, sums);
     vst1q_s32(dots + r, vaddq_s32(sum_each(sums), lack));
   }
+}
+
+template <class Unit, Width W, class RowAt>
+void dot_rows_at(RowAt row_at, std::ptrdiff_t ahead, std::size_t n, std::size_t row_bytes, const std::int8_t* query,
+                 std::int32_t* dots) {
+  const std::int8_t* const second = query + (W == kInt4 ? plane_stride(row_bytes) : 0);
+  const int32x4_t lack = vdupq_n_s32(lacking<Unit::bias(W), W>(query, row_bytes));
+  // Adds the products of `chunks` times 16 bytes of each row, which load(where) reads.
+  const auto add_chunks = [&](auto chunks, const std::uint8_t* const(&rows)[4], std::size_t j, int32x4_t(&sums)[4],
+                              auto&& load) FRAZIL_INLINE {
+    constexpr std::size_t kChunks = decltype(chunks)::value;
+    int8x16_t entries0[kChunks], entries1[kChunks];
+    for_each_index<kChunks>([&](auto k) FRAZIL_INLINE {
+      entries0[k] = load_entries(query + j + 16 * k);
+      entries1[k] = load_entries(second + j + 16 * k);
+    });
+    for_each_index<4>([&](auto i) FRAZIL_INLINE {
+      uint8x16_t bytes[kChunks];
+      for_each_index<kChunks>([&](auto k) FRAZIL_INLINE { bytes[k] = load(rows[i] + j + 16 * k); });
+      sums[i] = Unit::template add<W, kChunks>(sums[i], bytes, entries0, entries1);
+      FRAZIL_IN_PLACE(sums[i]);
+    });
+  };
+  const auto whole = [](const std::uint8_t* at) FRAZIL_INLINE { return load128(at); };
+  const auto zero = [](int32x4_t(&sums)[4])
+                        FRAZIL_INLINE { for_each_index<4>([&](auto i) FRAZIL_INLINE { sums[i] = vdupq_n_s32(0); }); };
+  std::size_t r = 0;
+  constexpr std::integral_constant<std::size_t, W == kInt4 ? 128 : 256> kUsual;  // 256 dimensions, as a constant
+  if (row_bytes == kUsual) {
+    constexpr std::integral_constant<std::size_t, Unit::kChunks> kTogether;
+    const auto products = [&](const std::uint8_t* const(&rows)[4], int32x4_t(&sums)[4]) FRAZIL_INLINE {
+      zero(sums);
+      for_each_index<kUsual / (16 * kTogether)>(
+          [&](auto c) FRAZIL_INLINE { add_chunks(kTogether, rows, c * 16 * kTogether, sums, whole); });
+    };
+    four_rows_at_a_time(products, row_at, ahead, r, n, kUsual, lack, dots);
+  }
+  const auto products = [&](const std::uint8_t* const(&rows)[4], int32x4_t(&sums)[4]) FRAZIL_INLINE {
+    constexpr std::integral_constant<std::size_t, 1> kOne;
+    zero(sums);
+    std::size_t j = 0;
+    for (; j + 16 <= row_bytes; j += 16) add_chunks(kOne, rows, j, sums, whole);
+    const auto head = [&](const std::uint8_t* at) FRAZIL_INLINE { return load_head(at, row_bytes - j); };
+    if (j < row_bytes) add_chunks(kOne, rows, j, sums, head);
+  };
+  four_rows_at_a_time(products, row_at, ahead, r, n, row_bytes, lack, dots);
   if (r < n) {
+    const std::uint8_t* rows[4];
     for (std::size_t i = 0; i < 4; ++i) rows[i] = row_at(smaller(r + i, n - 1));
+    int32x4_t sums[4];
     products(rows, sums);
     std::int32_t last[4];
     vst1q_s32(last, vaddq_s32(sum_each(sums), lack));
@@ -86,63 +135,17 @@ FRAZIL_INLINE inline void four_rows_at_a_time(Products&& products, RowAt&& row_a
   }
 }
 
-// Bytes of a row whose query stays in registers: 256 dimensions.
-template <Width W>
-constexpr std::size_t kKeptBytes = W == kInt4 ? 128 : 256;
-
-template <class Unit, Width W, class RowAt>
-void dot_rows_at(RowAt&& row_at, std::ptrdiff_t ahead, std::size_t n, std::size_t row_bytes, const std::int8_t* query,
-                 std::int32_t* dots) {
-  const std::int8_t* const second = query + (W == kInt4 ? plane_stride(row_bytes) : 0);
-  const int32x4_t lack = vdupq_n_s32(lacking<Unit::bias(W), W>(query, row_bytes));
-  if (row_bytes == kKeptBytes<W>) {
-    constexpr std::size_t kChunks = kKeptBytes<W> / 16, kStep = 4;
-    int8x16_t entries[16];
-    for_each_index<16>([&](auto i) FRAZIL_INLINE { entries[i] = load_entries(query + 16 * i); });
-    const int8x16_t* const entries1 = entries + (W == kInt4 ? kChunks : 0);
-    const auto products = [&](const std::uint8_t* const(&rows)[4], int32x4_t(&sums)[4]) FRAZIL_INLINE {
-      for_each_index<4>([&](auto i) FRAZIL_INLINE { sums[i] = vdupq_n_s32(0); });
-      for_each_index<kChunks / kStep>([&](auto c) FRAZIL_INLINE {
-        constexpr std::size_t kFirst = c * kStep;
-        for_each_index<4>([&](auto i) FRAZIL_INLINE {
-          uint8x16_t bytes[kStep];
-          for_each_index<kStep>([&](auto k) FRAZIL_INLINE { bytes[k] = load128(rows[i] + 16 * (kFirst + k)); });
-          sums[i] = Unit::template add<W, kStep>(sums[i], bytes, entries + kFirst, entries1 + kFirst);
-        });
-      });
-    };
-    const std::integral_constant<std::size_t, kKeptBytes<W>> bytes;
-    four_rows_at_a_time(products, row_at, ahead, n, bytes, lack, dots);
-    return;
-  }
-  const auto products = [&](const std::uint8_t* const(&rows)[4], int32x4_t(&sums)[4]) FRAZIL_INLINE {
-    for_each_index<4>([&](auto i) FRAZIL_INLINE { sums[i] = vdupq_n_s32(0); });
-    const auto chunk = [&](std::size_t j, auto&& load) FRAZIL_INLINE {
-      const int8x16_t entries0[1] = {load_entries(query + j)}, entries1[1] = {load_entries(second + j)};
-      for_each_index<4>([&](auto i) FRAZIL_INLINE {
-        const uint8x16_t bytes[1] = {load(rows[i] + j)};
-        sums[i] = Unit::template add<W, 1>(sums[i], bytes, entries0, entries1);
-        FRAZIL_IN_PLACE(sums[i]);
-      });
-    };
-    std::size_t j = 0;
-    for (; j + 16 <= row_bytes; j += 16) chunk(j, [](const std::uint8_t* at) FRAZIL_INLINE { return load128(at); });
-    if (j < row_bytes) chunk(j, [&](const std::uint8_t* at) FRAZIL_INLINE { return load_head(at, row_bytes - j); });
-  };
-  four_rows_at_a_time(products, row_at, ahead, n, row_bytes, lack, dots);
-}
-
 template <class Unit, Width W>
 void dot_rows(const std::uint8_t* rows, std::ptrdiff_t stride, std::size_t n, std::size_t row_bytes,
               const std::int8_t* query, std::int32_t* dots) {
-  const auto at = [&](std::size_t i) FRAZIL_INLINE { return rows + static_cast<std::ptrdiff_t>(i) * stride; };
+  const auto at = [=](std::size_t i) FRAZIL_INLINE { return rows + static_cast<std::ptrdiff_t>(i) * stride; };
   dot_rows_at<Unit, W>(at, prefetch_distance(row_bytes, stride), n, row_bytes, query, dots);
 }
 
 template <class Unit, Width W>
 void dot_picked(const std::uint8_t* rows, std::ptrdiff_t stride, const std::uint32_t* picked, std::size_t n,
                 std::size_t row_bytes, const std::int8_t* query, std::int32_t* dots) {
-  const auto at = [&](std::size_t i) FRAZIL_INLINE {
+  const auto at = [=](std::size_t i) FRAZIL_INLINE {
     prefetch(rows + static_cast<std::ptrdiff_t>(picked[smaller(i + kPrefetchPicked, n - 1)]) * stride, row_bytes);
     return rows + static_cast<std::ptrdiff_t>(picked[i]) * stride;
   };
@@ -160,51 +163,45 @@ void dot_picked(const std::uint8_t* rows, std::ptrdiff_t stride, const std::uint
   return rows * planes(width) * tile_chunks(row_bytes) * 16;
 }
 
-// From 16 codes of each of a few rows to the same few dimensions of all of them.
-[[maybe_unused]] FRAZIL_INLINE inline void transpose(int8x16_t (&)[1]) {}
-[[maybe_unused]] FRAZIL_INLINE inline void transpose(int8x16_t (&v)[2]) {
-  const int64x2_t a = vreinterpretq_s64_s8(v[0]), b = vreinterpretq_s64_s8(v[1]);
-  v[0] = vreinterpretq_s8_s64(vzip1q_s64(a, b));
-  v[1] = vreinterpretq_s8_s64(vzip2q_s64(a, b));
+// From 16 bytes of each of a few rows to the same few bytes of all of them.
+[[maybe_unused]] FRAZIL_INLINE inline void transpose(uint8x16_t (&)[1]) {}
+[[maybe_unused]] FRAZIL_INLINE inline void transpose(uint8x16_t (&v)[2]) {
+  const uint64x2_t a = vreinterpretq_u64_u8(v[0]), b = vreinterpretq_u64_u8(v[1]);
+  v[0] = vreinterpretq_u8_u64(vzip1q_u64(a, b));
+  v[1] = vreinterpretq_u8_u64(vzip2q_u64(a, b));
 }
-[[maybe_unused]] FRAZIL_INLINE inline void transpose(int8x16_t (&v)[4]) {
-  int64x2_t even[2], odd[2];  // dwords 0 and 2, 1 and 3, of two rows
+[[maybe_unused]] FRAZIL_INLINE inline void transpose(uint8x16_t (&v)[4]) {
+  uint64x2_t even[2], odd[2];  // dwords 0 and 2, 1 and 3, of two rows
   for_each_index<2>([&](auto i) FRAZIL_INLINE {
-    const int32x4_t a = vreinterpretq_s32_s8(v[2 * i]), b = vreinterpretq_s32_s8(v[2 * i + 1]);
-    even[i] = vreinterpretq_s64_s32(vtrn1q_s32(a, b));
-    odd[i] = vreinterpretq_s64_s32(vtrn2q_s32(a, b));
+    const uint32x4_t a = vreinterpretq_u32_u8(v[2 * i]), b = vreinterpretq_u32_u8(v[2 * i + 1]);
+    even[i] = vreinterpretq_u64_u32(vtrn1q_u32(a, b));
+    odd[i] = vreinterpretq_u64_u32(vtrn2q_u32(a, b));
   });
-  v[0] = vreinterpretq_s8_s64(vzip1q_s64(even[0], even[1]));
-  v[1] = vreinterpretq_s8_s64(vzip1q_s64(odd[0], odd[1]));
-  v[2] = vreinterpretq_s8_s64(vzip2q_s64(even[0], even[1]));
-  v[3] = vreinterpretq_s8_s64(vzip2q_s64(odd[0], odd[1]));
+  v[0] = vreinterpretq_u8_u64(vzip1q_u64(even[0], even[1]));
+  v[1] = vreinterpretq_u8_u64(vzip1q_u64(odd[0], odd[1]));
+  v[2] = vreinterpretq_u8_u64(vzip2q_u64(even[0], even[1]));
+  v[3] = vreinterpretq_u8_u64(vzip2q_u64(odd[0], odd[1]));
 }
 
 // Bias is taken from each code.
 template <std::size_t Rows, Width W, int Bias>
 void load_tile(const std::uint8_t* rows, std::ptrdiff_t stride, std::size_t n, std::size_t row_bytes,
                std::uint8_t* tile) {
-  constexpr std::size_t kGroup = 4 * Rows;
+  constexpr std::size_t kGroup = 4 * Rows, kVectors = 64 * Rows, kChunk = planes(W) * kVectors;  // bytes
   const std::ptrdiff_t ahead = prefetch_distance(row_bytes, stride);
   const std::size_t group_bytes = tile_bytes(W, kGroup, row_bytes), padded = (n + kGroup - 1) / kGroup * kGroup;
-  const auto put = [](uint8x16_t(&codes)[Rows], std::uint8_t* to) FRAZIL_INLINE {
-    int8x16_t v[Rows];
-    for_each_index<Rows>([&](auto i) FRAZIL_INLINE { v[i] = signed_codes<Bias>(codes[i]); });
-    transpose(v);
-    for_each_index<Rows>([&](auto i) FRAZIL_INLINE { vst1q_s8(reinterpret_cast<std::int8_t*>(to + 64 * i), v[i]); });
-  };
-  const auto store = [&](uint8x16_t(&bytes)[Rows], std::uint8_t* to) FRAZIL_INLINE {
-    if constexpr (W == kInt4) {
-      uint8x16_t high[Rows], low[Rows];
-      for_each_index<Rows>([&](auto i) FRAZIL_INLINE {
-        high[i] = high_nibbles(bytes[i]);
-        low[i] = low_nibbles(bytes[i]);
-      });
-      put(high, to);
-      put(low, to + 64 * Rows);
-    } else {
-      put(bytes, to);
-    }
+  const auto store = [](uint8x16_t(&bytes)[Rows], std::uint8_t* to) FRAZIL_INLINE {
+    const auto put = [](uint8x16_t codes, std::uint8_t* at)
+                         FRAZIL_INLINE { vst1q_s8(reinterpret_cast<std::int8_t*>(at), signed_codes<Bias>(codes)); };
+    transpose(bytes);
+    for_each_index<Rows>([&](auto i) FRAZIL_INLINE {
+      if constexpr (W == kInt4) {
+        put(high_nibbles(bytes[i]), to + 64 * i);
+        put(low_nibbles(bytes[i]), to + kVectors + 64 * i);
+      } else {
+        put(bytes[i], to + 64 * i);
+      }
+    });
   };
   for (std::size_t r = 0; r < padded; r += Rows) {
     std::uint8_t* to = tile + r / kGroup * group_bytes + r % kGroup / Rows * 16;
@@ -212,16 +209,18 @@ void load_tile(const std::uint8_t* rows, std::ptrdiff_t stride, std::size_t n, s
     std::size_t j = 0;
     uint8x16_t bytes[Rows];
     if (r + Rows <= n) {
-      for (; j + 16 <= row_bytes; j += 16, to += planes(W) * 64 * Rows) {
-        for_each_index<Rows>([&](auto i) FRAZIL_INLINE {
-          const std::uint8_t* const at = first + static_cast<std::ptrdiff_t>(i) * stride + j;
-          if (j % 64 == 0) prefetch(at + ahead, 1);
-          bytes[i] = load128(at);
+      for (; j + 64 <= row_bytes; j += 64, to += 4 * kChunk) {
+        for_each_index<4>([&](auto c) FRAZIL_INLINE {
+          for_each_index<Rows>([&](auto i) FRAZIL_INLINE {
+            const std::uint8_t* const at = first + static_cast<std::ptrdiff_t>(i) * stride + j;
+            if constexpr (c == 0) prefetch(at + ahead, 1);
+            bytes[i] = load128(at + 16 * c);
+          });
+          store(bytes, to + c * kChunk);
         });
-        store(bytes, to);
       }
     }
-    for (; j < row_bytes; j += 16, to += planes(W) * 64 * Rows) {  // the last rows, and what is left of a row
+    for (; j < row_bytes; j += 16, to += kChunk) {  // the last rows, and what is left of a row
       for (std::size_t i = 0; i < Rows; ++i) {
         const std::uint8_t* const at = first + static_cast<std::ptrdiff_t>(i) * stride + j;
         bytes[i] = r + i < n ? load_bytes(at, row_bytes - j) : vdupq_n_u8(0);
