@@ -10,6 +10,17 @@
 #else
 #include <cpuid.h>
 #endif
+#elif defined(__aarch64__) || defined(_M_ARM64)
+#define FRAZIL_ARM64 1
+#if defined(__linux__)
+#include <sys/auxv.h>
+
+#include <fstream>
+#elif defined(__APPLE__)
+#include <sys/sysctl.h>
+#elif defined(_WIN32)
+#include <windows.h>
+#endif
 #endif
 
 namespace frazil {
@@ -86,6 +97,68 @@ std::string cpu_name() {
   if (first == std::string::npos) return {};
   return text.substr(first, text.find_last_not_of(' ') - first + 1);
 }
+
+#elif defined(FRAZIL_ARM64) && defined(__linux__)
+
+std::uint32_t cpu_features() {
+  // HWCAP_ASIMDDP and HWCAP2_I8MM, which old headers lack.
+  constexpr unsigned long kCapDotProd = 1ul << 20, kCap2I8mm = 1ul << 13;
+  std::uint32_t features = 0;
+  if (getauxval(AT_HWCAP) & kCapDotProd) features |= kDotProd;
+  if (getauxval(AT_HWCAP2) & kCap2I8mm) features |= kI8mm;
+  return features;
+}
+
+// Linux knows Arm's cores by numbers only.
+std::string cpu_name() {
+  std::ifstream cpuinfo("/proc/cpuinfo");
+  std::string line, implementer;
+  while (std::getline(cpuinfo, line)) {
+    const auto colon = line.find(": ");
+    if (colon == std::string::npos) continue;
+    if (line.starts_with("CPU implementer")) implementer = line.substr(colon + 2);
+    if (line.starts_with("CPU part")) return "Arm, implementer " + implementer + ", part " + line.substr(colon + 2);
+  }
+  return {};
+}
+
+#elif defined(FRAZIL_ARM64) && defined(__APPLE__)
+
+namespace {
+
+bool has(const char* feature) {
+  std::int32_t value = 0;
+  std::size_t size = sizeof value;
+  return sysctlbyname(feature, &value, &size, nullptr, 0) == 0 && value != 0;
+}
+
+}  // namespace
+
+std::uint32_t cpu_features() {
+  std::uint32_t features = 0;
+  if (has("hw.optional.arm.FEAT_DotProd")) features |= kDotProd;
+  if (has("hw.optional.arm.FEAT_I8MM")) features |= kI8mm;
+  return features;
+}
+
+std::string cpu_name() {
+  std::array<char, 128> name{};
+  std::size_t size = name.size() - 1;
+  return sysctlbyname("machdep.cpu.brand_string", name.data(), &size, nullptr, 0) == 0 ? name.data() : "";
+}
+
+#elif defined(FRAZIL_ARM64) && defined(_WIN32)
+
+std::uint32_t cpu_features() {
+  // PF_ARM_V82_DP_INSTRUCTIONS_AVAILABLE and PF_ARM_V82_I8MM_INSTRUCTIONS_AVAILABLE, which old headers lack.
+  constexpr DWORD kHasDotProd = 43, kHasI8mm = 66;
+  std::uint32_t features = 0;
+  if (IsProcessorFeaturePresent(kHasDotProd)) features |= kDotProd;
+  if (IsProcessorFeaturePresent(kHasI8mm)) features |= kI8mm;
+  return features;
+}
+
+std::string cpu_name() { return {}; }
 
 #else
 

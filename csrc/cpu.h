@@ -18,6 +18,8 @@ enum CpuFeature : std::uint32_t {
   kAvxVnni = 1u << 8,
   kSsse3 = 1u << 9,
   kSse41 = 1u << 10,
+  kDotProd = 1u << 11,
+  kI8mm = 1u << 12,
 };
 
 // The features that the CPU has and whose registers the operating system saves.

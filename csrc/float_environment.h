@@ -2,9 +2,12 @@
 #pragma once
 
 #include <cfenv>
+#include <cstdint>
 
 #if defined(__x86_64__) || defined(_M_X64)
 #include <xmmintrin.h>
+#elif defined(_M_ARM64) && !defined(__clang__)
+#include <intrin.h>
 #endif
 
 namespace frazil {
@@ -19,6 +22,35 @@ class DefaultFloatEnvironment {
 
  private:
   unsigned before_;
+#elif defined(__aarch64__) || defined(_M_ARM64)
+  // Not by fesetenv: glibc's keeps the bits that ask for another format of 16-bit floats and another NaN. Writing is
+  // slow, and hardly ever needed.
+  DefaultFloatEnvironment() : before_(control()) {
+    if (before_ != 0) set_control(0);
+  }
+  ~DefaultFloatEnvironment() {
+    if (before_ != 0) set_control(before_);
+  }
+
+ private:
+  static std::uint64_t control() {
+#if defined(_MSC_VER) && !defined(__clang__)
+    return static_cast<std::uint64_t>(_ReadStatusReg(ARM64_FPCR));
+#else
+    std::uint64_t value;
+    __asm__ volatile("mrs %0, fpcr" : "=r"(value));
+    return value;
+#endif
+  }
+  static void set_control(std::uint64_t value) {
+#if defined(_MSC_VER) && !defined(__clang__)
+    _WriteStatusReg(ARM64_FPCR, static_cast<__int64>(value));
+#else
+    __asm__ volatile("msr fpcr, %0" : : "r"(value) : "memory");
+#endif
+  }
+
+  std::uint64_t before_;
 #else
   DefaultFloatEnvironment() {
     std::fegetenv(&before_);

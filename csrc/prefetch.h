@@ -31,6 +31,8 @@ static constexpr std::size_t kPrefetchPicked = 16;
   for (std::size_t i = 0; i < bytes; i += 64) {
 #if defined(_MSC_VER) && defined(_M_X64)
     _mm_prefetch(first + i, _MM_HINT_T0);
+#elif defined(_MSC_VER) && defined(_M_ARM64)
+    __prefetch(first + i);
 #elif defined(__GNUC__)
     __builtin_prefetch(first + i);
 #endif

@@ -18,7 +18,11 @@
 #define FRAZIL_INLINE __attribute__((always_inline))
 // The vector has its value now, in a register. GCC 12 otherwise gathers a loop's products first and copies each sum to
 // another register and back.
+#if defined(__aarch64__)
+#define FRAZIL_IN_PLACE(vector) __asm__ volatile("" : "+w"(vector))
+#else
 #define FRAZIL_IN_PLACE(vector) __asm__("" : "+v"(vector))
+#endif
 #endif
 
 namespace frazil {
