@@ -345,7 +345,8 @@ py::dict to_dict(const Pairs& pairs) {
 }  // namespace
 }  // namespace frazil
 
-PYBIND11_MODULE(_native, module, py::mod_gil_not_used()) {
+// NumPy does not support subinterpreters, except those that share all with the main one, so neither do we.
+PYBIND11_MODULE(_native_unchecked, module, py::mod_gil_not_used(), py::multiple_interpreters::not_supported()) {
   using namespace frazil;
   module.attr("__version__") = FRAZIL_VERSION;
   main_thread = py::module_::import("threading").attr("main_thread")().attr("ident").cast<unsigned long>();
@@ -389,4 +390,15 @@ PYBIND11_MODULE(_native, module, py::mod_gil_not_used()) {
   module.def("read_bytes", py_read_bytes, "bytes"_a, "threads"_a);
   module.def("read_rows", py_read_rows, "rows"_a, "kept"_a, "threads"_a);
   module.def("dot_peak", py_dot_peak, "rounds"_a, "threads"_a);
+}
+
+// What Python calls. pybind11 waits for itself forever in a subinterpreter of Python before 3.12, of any kind.
+extern "C" PYBIND11_EXPORT PyObject* PyInit__native() {
+#if PY_VERSION_HEX < 0x030C0000
+  if (PyInterpreterState_Get() != PyInterpreterState_Main()) {
+    PyErr_SetString(PyExc_ImportError, "module frazil._native does not support loading in subinterpreters");
+    return nullptr;
+  }
+#endif
+  return PyInit__native_unchecked();
 }
