@@ -64,7 +64,7 @@ class Unlocked {
     if (error) std::rethrow_exception(error);
   }
 
-  const parallel::Operation operation_;
+  parallel::Operation operation_;
   PyThreadState* state_;
 };
 

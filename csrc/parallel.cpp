@@ -7,6 +7,7 @@
 #include <exception>
 #include <fstream>
 #include <mutex>
+#include <new>
 #include <sstream>
 #include <stdexcept>
 #include <string>
@@ -26,9 +27,23 @@ namespace {
 
 constexpr unsigned kMaxThreads = 1024;
 
-// What this thread is at work on.
-constinit thread_local const std::atomic<bool>* stop = nullptr;  // set when it is to stop
-constinit thread_local Operation* operation = nullptr;           // that it has begun
+// The innermost place of each thread, or null. Not thread_local where there is another way: in a library that is loaded
+// later, glibc allocates such variables when a thread first uses them, and ends the process where there is no memory.
+#if defined(_WIN32)
+thread_local const Place* the_place = nullptr;
+const Place* place() { return the_place; }
+void set_place(const Place* now) { the_place = now; }
+#else
+struct Key {
+  Key() : made(pthread_key_create(&key, nullptr) == 0) {}
+  pthread_key_t key;
+  const bool made;  // else all keys are in use: nothing is ever stopped
+} const the_key;
+const Place* place() { return the_key.made ? static_cast<const Place*>(pthread_getspecific(the_key.key)) : nullptr; }
+void set_place(const Place* now) {
+  if (the_key.made && pthread_setspecific(the_key.key, now) != 0) throw std::bad_alloc();
+}
+#endif
 
 // Thrown by checkpoints where another thread has failed: that one's exception is what counts.
 struct Stopped {};
@@ -87,9 +102,10 @@ class Pool {
     // Slots that nobody began are not needed any more: slot 0 has run out of work.
     if (const auto it = std::find(jobs_.begin(), jobs_.end(), &job); it != jobs_.end()) jobs_.erase(it);
     const auto done = [&] { return job.running == 0; };
-    while (!error && operation != nullptr && !done_.wait_for(lock, Operation::kAskEvery, done)) {
+    const Place* const here = place();
+    while (!error && here && here->operation && !done_.wait_for(lock, Operation::kAskEvery, done)) {
       lock.unlock();
-      error = attempt(job, [] { operation->ask(); });
+      error = attempt(job, [&] { here->operation->ask(); });
       if (forks != forks_before) std::rethrow_exception(error);
       lock.lock();
     }
@@ -102,16 +118,16 @@ class Pool {
   // Calls fn as a part of the job, which is stopped if it fails. Returns how, unless it was stopped itself.
   template <class Fn>
   std::exception_ptr attempt(Job& job, Fn&& fn) {
-    const auto* const outer = std::exchange(stop, &job.stop);
     std::exception_ptr error;
     try {
+      const Place* const outer = place();
+      const Place inner(&job.stop, outer ? outer->operation : nullptr);
       fn();
     } catch (const Stopped&) {
     } catch (...) {
       error = std::current_exception();
       job.stop = true;
     }
-    stop = outer;
     return error;
   }
 
@@ -239,22 +255,20 @@ unsigned read_quota() { return 0; }
 
 }  // namespace
 
+Place::Place(const std::atomic<bool>* when, Operation* begun) : stop(when), operation(begun), outer_(place()) {
+  set_place(this);
+}
+Place::~Place() { set_place(outer_); }  // which does not fail where it has worked before
+
 void checkpoint() {
-  if (stop != nullptr && stop->load(std::memory_order_relaxed)) throw Stopped{};
-  if (operation != nullptr) operation->poll();
+  const Place* const here = place();
+  if (here == nullptr) return;
+  if (here->stop && here->stop->load(std::memory_order_relaxed)) throw Stopped{};
+  if (here->operation) here->operation->poll();
 }
 
 Operation::Operation(Host host, void* context)
-    : host_(host),
-      context_(context),
-      host_modes_(float_modes()),
-      outer_(std::exchange(operation, host ? this : nullptr)),
-      outer_stop_(std::exchange(stop, nullptr)) {}
-
-Operation::~Operation() {
-  operation = outer_;
-  stop = outer_stop_;
-}
+    : host_(host), context_(context), host_modes_(float_modes()), place_(nullptr, host ? this : nullptr) {}
 
 void Operation::look() {
   const auto now = Clock::now();
@@ -275,7 +289,7 @@ void Operation::ask() {
     host_(context_);
   }
   asked_ = Clock::now();
-  if (forks != forks_before && stop != nullptr) {
+  if (forks != forks_before && place()->stop) {
     throw std::runtime_error("forked by a signal handler, in the middle of an operation of several threads");
   }
 }

@@ -15,6 +15,23 @@ namespace frazil::parallel {
 // of a microsecond to some milliseconds.
 void checkpoint();
 
+class Operation;
+
+// What a thread is at work on, while this lives; the innermost counts.
+class Place {
+ public:
+  Place(const std::atomic<bool>* stop, Operation* operation);
+  ~Place();
+  Place(const Place&) = delete;
+  Place& operator=(const Place&) = delete;
+
+  const std::atomic<bool>* const stop;  // set when the thread is to stop, or null
+  Operation* const operation;           // that it has begun, or null
+
+ private:
+  const Place* const outer_;
+};
+
 // An operation that its host may end. While one lives, the checkpoints of the thread that made it, and its waiting for
 // other threads, call host(context) about every 50 ms; if that throws, the exception comes out of the operation, as
 // soon as all its threads have stopped. What the operation was to write is undefined then. The host may begin
@@ -25,7 +42,6 @@ class Operation {
   static constexpr std::chrono::milliseconds kAskEvery{50};
 
   Operation(Host host, void* context);
-  ~Operation();
   Operation(const Operation&) = delete;
   Operation& operator=(const Operation&) = delete;
 
@@ -44,10 +60,9 @@ class Operation {
   const Host host_;
   void* const context_;
   const FloatModes host_modes_;
-  Operation* const outer_;  // of the same thread, whose host is being asked
-  const std::atomic<bool>* const outer_stop_;
   unsigned skip_ = 8, every_ = 1;       // polls until the clock is looked at, and between looks
   Clock::time_point looked_, asked_{};  // the latter not set before the first look
+  const Place place_;
 };
 
 // How many CPUs this process may use: its affinity, and its control group's quota rounded up. At least 1.

@@ -6,12 +6,12 @@ import subprocess
 import sys
 
 
-def run_python(program, timeout=60, arguments=(), preexec_fn=None, **environment):
+def run_python(program, timeout=60, arguments=(), **environment):
     """Run a program in a fresh interpreter; a deadlock, also of its children, fails by the timeout."""
     command = [sys.executable, "-c", program, *arguments]
     everything = {**os.environ, **environment}
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    with subprocess.Popen(command, env=everything, start_new_session=True, preexec_fn=preexec_fn, **pipes) as process:
+    with subprocess.Popen(command, env=everything, start_new_session=True, **pipes) as process:
         try:
             out, errors = process.communicate(timeout=timeout)
         except BaseException:

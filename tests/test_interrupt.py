@@ -306,12 +306,16 @@ def test_ctrl_c_in_a_search_of_a_handler(threads):
 def test_signals_do_not_stop_what_other_threads_do(threads):
     answers = []  # waited for by sleeping: an exception in Thread.join has Python before 3.13 believe that it has ended
     worker = threading.Thread(target=lambda: answers.append(a_second_of_search(threads)))
-    with pytest.raises(KeyboardInterrupt), during(interrupt, 0.1):
-        worker.start()
+
+    def wait():
         while worker.is_alive():
             time.sleep(0.01)
-    while worker.is_alive():
-        time.sleep(0.01)
+
+    with during(interrupt, 0.1):
+        worker.start()
+        with pytest.raises(KeyboardInterrupt):
+            wait()
+    wait()
     assert answers == [True]
 
 
