@@ -80,7 +80,10 @@ def as_number(value: Any, name: str) -> float:
     """Return a real number as a float."""
     if not isinstance(value, Real) or isinstance(value, (bool, np.bool_)):
         raise TypeError(f"{name}: expected a number, got {value!r}")
-    return float(value)
+    try:
+        return float(value)
+    except OverflowError:
+        raise ValueError(f"{name}: expected a number that a float can hold, got {value}") from None
 
 
 def as_allow(allow: Any) -> tuple[NDArray[np.bool_] | None, NDArray[np.int64] | None]:
