@@ -4,9 +4,10 @@
 #include <pybind11/stl.h>
 
 #include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <cstdint>
-#include <cstring>
+#include <exception>
 #include <optional>
 #include <string>
 #include <thread>
@@ -29,24 +30,42 @@ using namespace py::literals;
 namespace frazil {
 namespace {
 
-// Lets go of the GIL while it lives. As Python 3.14 does itself, a thread that wants it back when the interpreter has
-// ended stays here for good: earlier versions end such a thread by an exception, which a destructor may not let
-// through.
+// The thread whose Python code runs when signals come: set at import, and in a forked child.
+std::atomic<unsigned long> main_thread{0};
+
+// Lets go of the GIL while it lives. What is done meanwhile on the main thread ends by whatever exception a signal's
+// handler raises: KeyboardInterrupt, mostly.
 class Unlocked {
  public:
-  Unlocked() : state_(PyEval_SaveThread()) {}
-  ~Unlocked() {
+  Unlocked()
+      : operation_(PyThread_get_thread_ident() == main_thread ? handle_signals : nullptr, this),
+        state_(PyEval_SaveThread()) {}
+  ~Unlocked() { lock(); }
+  Unlocked(const Unlocked&) = delete;
+  Unlocked& operator=(const Unlocked&) = delete;
+
+ private:
+  // As Python 3.14 does itself, a thread that wants the GIL back when the interpreter has ended stays here for good:
+  // earlier versions end such a thread by an exception, which a destructor may not let through.
+  void lock() {
     try {
       PyEval_RestoreThread(state_);
     } catch (...) {
       for (;;) std::this_thread::sleep_for(std::chrono::hours(1));
     }
   }
-  Unlocked(const Unlocked&) = delete;
-  Unlocked& operator=(const Unlocked&) = delete;
 
- private:
-  PyThreadState* const state_;
+  static void handle_signals(void* self) {
+    auto& unlocked = *static_cast<Unlocked*>(self);
+    std::exception_ptr error;
+    unlocked.lock();
+    if (PyErr_CheckSignals() != 0) error = std::make_exception_ptr(py::error_already_set());
+    unlocked.state_ = PyEval_SaveThread();
+    if (error) std::rethrow_exception(error);
+  }
+
+  parallel::Operation operation_;
+  PyThreadState* state_;
 };
 
 std::string shape_of(const py::array& array) { return py::str(array.attr("shape")); }
@@ -220,11 +239,7 @@ AllowedRows allowed_rows(const std::optional<py::array>& mask, const std::option
     const auto count = static_cast<std::size_t>(list->shape(0));
     const auto stride = list->strides(0);
     const Unlocked unlocked;
-    std::vector<std::int64_t> rows(count);
-    for (std::size_t i = 0; i < count; ++i) {
-      std::memcpy(&rows[i], data + static_cast<std::ptrdiff_t>(i) * stride, sizeof rows[i]);
-    }
-    return AllowedRows::list(std::move(rows), n);
+    return AllowedRows::list(data, stride, count, n);
   }
   return AllowedRows::all(n);
 }
@@ -330,9 +345,16 @@ py::dict to_dict(const Pairs& pairs) {
 }  // namespace
 }  // namespace frazil
 
-PYBIND11_MODULE(_native, module, py::mod_gil_not_used()) {
+// NumPy does not support subinterpreters, except those that share all with the main one, so neither do we.
+PYBIND11_MODULE(_native_unchecked, module, py::mod_gil_not_used(), py::multiple_interpreters::not_supported()) {
   using namespace frazil;
   module.attr("__version__") = FRAZIL_VERSION;
+  main_thread = py::module_::import("threading").attr("main_thread")().attr("ident").cast<unsigned long>();
+  if (const auto os = py::module_::import("os"); py::hasattr(os, "register_at_fork")) {
+    os.attr("register_at_fork")("after_in_child"_a =
+                                    py::cpp_function([] { main_thread = PyThread_get_thread_ident(); }));
+  }
+  dispatch::runnable();  // here, where no other thread can fork meanwhile, the table of kernels is made
 
   // Arrays are of the right type, and counts at least 1: frazil/_arrays.py sees to that.
   module.def(
@@ -368,4 +390,15 @@ PYBIND11_MODULE(_native, module, py::mod_gil_not_used()) {
   module.def("read_bytes", py_read_bytes, "bytes"_a, "threads"_a);
   module.def("read_rows", py_read_rows, "rows"_a, "kept"_a, "threads"_a);
   module.def("dot_peak", py_dot_peak, "rounds"_a, "threads"_a);
+}
+
+// What Python calls. pybind11 waits for itself forever in a subinterpreter of Python before 3.12, of any kind.
+extern "C" PYBIND11_EXPORT PyObject* PyInit__native() {
+#if PY_VERSION_HEX < 0x030C0000
+  if (PyInterpreterState_Get() != PyInterpreterState_Main()) {
+    PyErr_SetString(PyExc_ImportError, "module frazil._native does not support loading in subinterpreters");
+    return nullptr;
+  }
+#endif
+  return PyInit__native_unchecked();
 }

@@ -12,58 +12,67 @@
 
 namespace frazil {
 
-// Rounds to nearest and keeps subnormals while it lives, whatever another library has set this thread to. Every
-// operation makes one before its first arithmetic, and every pool thread before its work.
-class DefaultFloatEnvironment {
- public:
+// What a thread's arithmetic is set to: how it rounds, whether subnormals count as zeros.
 #if defined(__x86_64__) || defined(_M_X64)
-  DefaultFloatEnvironment() : before_(_mm_getcsr()) { _mm_setcsr(0x1f80); }
-  ~DefaultFloatEnvironment() { _mm_setcsr(before_); }
-
- private:
-  unsigned before_;
+using FloatModes = unsigned;
+inline FloatModes float_modes() { return _mm_getcsr(); }
+inline FloatModes default_float_modes() { return 0x1f80; }
+inline void set_float_modes(const FloatModes& modes) { _mm_setcsr(modes); }
 #elif defined(__aarch64__) || defined(_M_ARM64)
-  // Not by fesetenv: glibc's keeps the bits that ask for another format of 16-bit floats and another NaN. Writing is
-  // slow, and hardly ever needed.
-  DefaultFloatEnvironment() : before_(control()) {
-    if (before_ != 0) set_control(0);
-  }
-  ~DefaultFloatEnvironment() {
-    if (before_ != 0) set_control(before_);
-  }
-
- private:
-  static std::uint64_t control() {
+// The control register itself, not by fesetenv: glibc's keeps the bits that ask for another format of 16-bit floats and
+// another NaN.
+using FloatModes = std::uint64_t;
+inline FloatModes float_modes() {
 #if defined(_MSC_VER) && !defined(__clang__)
-    return static_cast<std::uint64_t>(_ReadStatusReg(ARM64_FPCR));
+  return static_cast<std::uint64_t>(_ReadStatusReg(ARM64_FPCR));
 #else
-    std::uint64_t value;
-    __asm__ volatile("mrs %0, fpcr" : "=r"(value));
-    return value;
+  std::uint64_t value;
+  __asm__ volatile("mrs %0, fpcr" : "=r"(value));
+  return value;
 #endif
-  }
-  static void set_control(std::uint64_t value) {
+}
+inline FloatModes default_float_modes() { return 0; }
+inline void set_float_modes(const FloatModes& modes) {
+  if (float_modes() == modes) return;  // writing is slow, and hardly ever needed
 #if defined(_MSC_VER) && !defined(__clang__)
-    _WriteStatusReg(ARM64_FPCR, static_cast<__int64>(value));
+  _WriteStatusReg(ARM64_FPCR, static_cast<__int64>(modes));
 #else
-    __asm__ volatile("msr fpcr, %0" : : "r"(value) : "memory");
+  __asm__ volatile("msr fpcr, %0" : : "r"(modes) : "memory");
 #endif
-  }
-
-  std::uint64_t before_;
+}
 #else
-  DefaultFloatEnvironment() {
-    std::fegetenv(&before_);
-    std::fesetenv(FE_DFL_ENV);
-  }
-  ~DefaultFloatEnvironment() { std::fesetenv(&before_); }
-
- private:
-  std::fenv_t before_;
+using FloatModes = std::fenv_t;
+inline FloatModes float_modes() {
+  FloatModes modes;
+  std::fegetenv(&modes);
+  return modes;
+}
+inline FloatModes default_float_modes() {
+  const FloatModes before = float_modes();
+  std::fesetenv(FE_DFL_ENV);
+  const FloatModes modes = float_modes();
+  std::fesetenv(&before);
+  return modes;
+}
+inline void set_float_modes(const FloatModes& modes) { std::fesetenv(&modes); }
 #endif
+
+// Sets this thread's modes while it lives, whatever another library has set them to.
+class FloatEnvironment {
  public:
-  DefaultFloatEnvironment(const DefaultFloatEnvironment&) = delete;
-  DefaultFloatEnvironment& operator=(const DefaultFloatEnvironment&) = delete;
+  explicit FloatEnvironment(const FloatModes& modes) : before_(float_modes()) { set_float_modes(modes); }
+  ~FloatEnvironment() { set_float_modes(before_); }
+  FloatEnvironment(const FloatEnvironment&) = delete;
+  FloatEnvironment& operator=(const FloatEnvironment&) = delete;
+
+ private:
+  const FloatModes before_;
+};
+
+// Rounds to nearest and keeps subnormals. Every operation makes one before its first arithmetic, and every pool thread
+// before its work.
+struct DefaultFloatEnvironment : FloatEnvironment {
+  DefaultFloatEnvironment() : FloatEnvironment(default_float_modes()) {}
 };
 
 }  // namespace frazil

@@ -8,10 +8,12 @@
 #include <exception>
 #include <fstream>
 #include <mutex>
+#include <new>
 #include <sstream>
+#include <stdexcept>
 #include <string>
-#include <system_error>
 #include <thread>
+#include <utility>
 
 #if defined(__linux__)
 #include <sched.h>
@@ -23,12 +25,37 @@
 #include <signal.h>
 #endif
 
-#include "float_environment.h"
-
 namespace frazil::parallel {
 namespace {
 
 constexpr unsigned kMaxThreads = 1024;
+
+// The innermost place of each thread, or null. Not thread_local where there is another way: in a library that is loaded
+// later, glibc allocates such variables when a thread first uses them, and ends the process where there is no memory.
+#if defined(_WIN32)
+thread_local const Place* the_place = nullptr;
+const Place* place() { return the_place; }
+void set_place(const Place* now) { the_place = now; }
+#else
+struct Key {
+  Key() : made(pthread_key_create(&key, nullptr) == 0) {}
+  pthread_key_t key;
+  const bool made;  // else all keys are in use: nothing is ever stopped
+} const the_key;
+const Place* place() { return the_key.made ? static_cast<const Place*>(pthread_getspecific(the_key.key)) : nullptr; }
+void set_place(const Place* now) {
+  if (the_key.made && pthread_setspecific(the_key.key, now) != 0) throw std::bad_alloc();
+}
+#endif
+
+// Thrown by checkpoints where another thread has failed: that one's exception is what counts.
+struct Stopped {};
+
+std::atomic<unsigned> forks{0};  // that this process is a child of
+
+// The clock is looked at often enough to ask in time, and so seldom that it costs nothing.
+constexpr std::chrono::milliseconds kLookEvery{1};
+constexpr unsigned kMostSkipped = 32;
 
 // A thread started meanwhile takes no signals: they are for the threads of the program that we are guests in.
 class SignalsBlocked {
@@ -55,36 +82,61 @@ class SignalsBlocked {
 struct Job {
   const std::function<void(unsigned)>& fn;
   const unsigned slots;
-  unsigned next = 1;     // the next slot to begin
-  unsigned running = 0;  // pool threads inside fn
-  std::exception_ptr error;
+  unsigned next = 1;           // the next slot to begin
+  unsigned running = 0;        // pool threads inside fn
+  std::exception_ptr error{};  // the first of a pool thread
+  std::atomic<bool> stop{false};
 };
 
 class Pool {
  public:
   void run(Job& job) {
+    const unsigned forks_before = forks;
     {
       std::unique_lock lock(mutex_);
       grow(job.slots - 1);
       jobs_.push_back(&job);
     }
     for (unsigned i = 1; i < job.slots; ++i) work_.notify_one();
-    call(job, 0);
+    std::exception_ptr error = call(job, 0);
+    // In a forked child this is the parent's pool, which may be locked for good.
+    if (forks != forks_before) std::rethrow_exception(error);
     std::unique_lock lock(mutex_);
     // Slots that nobody began are not needed any more: slot 0 has run out of work.
     if (const auto it = std::find(jobs_.begin(), jobs_.end(), &job); it != jobs_.end()) jobs_.erase(it);
-    done_.wait(lock, [&] { return job.running == 0; });
+    const auto done = [&] { return job.running == 0; };
+    const Place* const here = place();
+    while (!error && here && here->operation && !done_.wait_for(lock, Operation::kAskEvery, done)) {
+      lock.unlock();
+      error = attempt(job, [&] { here->operation->ask(); });
+      if (forks != forks_before) std::rethrow_exception(error);
+      lock.lock();
+    }
+    done_.wait(lock, done);
+    if (!error) error = job.error;
+    if (error) std::rethrow_exception(error);
   }
 
  private:
-  void call(Job& job, unsigned slot) {
+  // Calls fn as a part of the job, which is stopped if it fails. Returns how, unless it was stopped itself.
+  template <class Fn>
+  std::exception_ptr attempt(Job& job, Fn&& fn) {
+    std::exception_ptr error;
     try {
-      DefaultFloatEnvironment environment;
-      job.fn(slot);
+      const Place* const outer = place();
+      const Place inner(&job.stop, outer ? outer->operation : nullptr);
+      fn();
+    } catch (const Stopped&) {
     } catch (...) {
-      std::unique_lock lock(mutex_);
-      if (!job.error) job.error = std::current_exception();
+      error = std::current_exception();
+      job.stop = true;
     }
+    return error;
+  }
+
+  std::exception_ptr call(Job& job, unsigned slot) {
+    const DefaultFloatEnvironment environment;
+    return attempt(job, [&] { job.fn(slot); });
   }
 
   void grow(unsigned wanted) {
@@ -92,8 +144,8 @@ class Pool {
       const SignalsBlocked blocked;
       try {
         std::thread([this] { work(); }).detach();
-      } catch (const std::system_error&) {
-        return;  // no more threads to be had: those that there are do the work
+      } catch (const std::exception&) {
+        return;  // no more threads, or no memory for them, to be had: those that there are do the work
       }
       ++threads_;
     }
@@ -108,8 +160,10 @@ class Pool {
       if (job.next == job.slots) jobs_.pop_front();
       ++job.running;
       lock.unlock();
-      call(job, slot);
+      std::exception_ptr error = call(job, slot);
       lock.lock();
+      if (!job.error) job.error = std::move(error);
+      error = nullptr;
       if (--job.running == 0) done_.notify_all();
     }
   }
@@ -125,7 +179,10 @@ class Pool {
 std::atomic<Pool*> the_pool{nullptr};
 
 #if !defined(_WIN32)
-const int fork_handler = pthread_atfork(nullptr, nullptr, [] { the_pool.store(nullptr, std::memory_order_relaxed); });
+const int fork_handler = pthread_atfork(nullptr, nullptr, [] {
+  the_pool.store(nullptr, std::memory_order_relaxed);
+  ++forks;
+});
 #endif
 
 Pool& pool() {
@@ -207,17 +264,58 @@ unsigned read_quota() { return 0; }
 
 }  // namespace
 
+Place::Place(const std::atomic<bool>* when, Operation* begun) : stop(when), operation(begun), outer_(place()) {
+  set_place(this);
+}
+Place::~Place() { set_place(outer_); }  // which does not fail where it has worked before
+
+void checkpoint() {
+  const Place* const here = place();
+  if (here == nullptr) return;
+  if (here->stop && here->stop->load(std::memory_order_relaxed)) throw Stopped{};
+  if (here->operation) here->operation->poll();
+}
+
+Operation::Operation(Host host, void* context)
+    : host_(host), context_(context), host_modes_(float_modes()), place_(nullptr, host ? this : nullptr) {}
+
+void Operation::look() {
+  const auto now = Clock::now();
+  if (asked_ == Clock::time_point{}) {
+    asked_ = now;
+  } else {
+    every_ = now - looked_ < kLookEvery ? std::min(2 * every_, kMostSkipped) : 1;
+  }
+  looked_ = now;
+  skip_ = every_;
+  if (now - asked_ >= kAskEvery) ask();
+}
+
+void Operation::ask() {
+  const unsigned forks_before = forks;
+  {
+    const FloatEnvironment environment(host_modes_);
+    host_(context_);
+  }
+  asked_ = Clock::now();
+  if (forks != forks_before && place()->stop) {
+    throw std::runtime_error("forked by a signal handler, in the middle of an operation of several threads");
+  }
+}
+
 unsigned default_threads() {
-  static const unsigned quota = read_quota();  // files: read once
+  // Files: read once, or twice by two threads; a lock might be held by another thread when this one forks.
+  static std::atomic<int> known{-1};
+  if (known < 0) known = static_cast<int>(read_quota());
+  const auto quota = static_cast<unsigned>(known.load());
   const unsigned cpus = allowed_cpus();
   return quota ? std::min(cpus, quota) : cpus;
 }
 
 void run(unsigned slots, const std::function<void(unsigned)>& fn) {
   if (slots <= 1) return fn(0);
-  Job job{fn, std::min(slots, kMaxThreads + 1), 1, 0, nullptr};
+  Job job{fn, std::min(slots, kMaxThreads + 1)};
   pool().run(job);
-  if (job.error) std::rethrow_exception(job.error);
 }
 
 std::size_t first_stop(std::size_t total, std::size_t size, unsigned slots,

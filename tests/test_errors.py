@@ -51,6 +51,17 @@ def test_not_finite_queries_of_any_bits(bits):
     raises(ValueError, "queries: row 2", CODEC.search, x, CODES, query_bits=bits)
 
 
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("dtype", [np.float32, np.float16, np.float64])
+@pytest.mark.parametrize("bits", [4, 8, 32])
+def test_not_finite_in_an_otherwise_zero_query(bits, dtype, bad):
+    for column in (0, 1, 31, 100, 255):
+        x = np.zeros((3, 256), dtype)
+        x[1, column] = bad
+        raises(ValueError, "queries: row 1 holds", CODEC.search, x, CODES, query_bits=bits)
+        raises(ValueError, "queries: row 1 holds", CODEC.score, x, CODES, query_bits=bits)
+
+
 def test_the_first_bad_row_is_named_by_many_threads():
     x = np.ones((40_000, 256), np.float32)
     for first in (0, 1, 255, 256, 12_345, 39_999):

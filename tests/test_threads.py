@@ -3,8 +3,6 @@
 import multiprocessing
 import os
 import platform
-import signal
-import subprocess
 import sys
 import threading
 import time
@@ -12,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
+from processes import run_python
 from shapes import random_codes, vectors
 
 import frazil
@@ -19,23 +18,6 @@ from frazil import _native
 
 THREADS = [1, 2, 3, 7, 64]
 CODECS = [frazil.ARCTIC_INT4, frazil.ARCTIC_INT8, frazil.Codec(31, 8, 0.5)]
-
-
-def run_python(program, timeout=60, **environment):
-    """Run a program in a fresh interpreter; a deadlock fails by the timeout."""
-    command = [sys.executable, "-c", program]
-    everything = {**os.environ, **environment}
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    with subprocess.Popen(command, env=everything, start_new_session=True, **pipes) as process:
-        try:
-            out, errors = process.communicate(timeout=timeout)
-        except subprocess.TimeoutExpired:
-            if hasattr(os, "killpg"):
-                os.killpg(process.pid, signal.SIGKILL)  # its forked children, too
-            process.kill()
-            raise
-    assert process.returncode == 0, out + errors
-    return out
 
 
 @pytest.mark.parametrize("codec", CODECS, ids=str)

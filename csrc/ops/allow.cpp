@@ -1,8 +1,16 @@
 #include "allow.h"
 
 #include <algorithm>
+#include <functional>
+
+#include "../parallel.h"
 
 namespace frazil {
+namespace {
+
+constexpr std::size_t kChunk = std::size_t{1} << 14;
+
+}  // namespace
 
 AllowedRows AllowedRows::all(std::size_t n) {
   AllowedRows allowed;
@@ -15,18 +23,32 @@ AllowedRows AllowedRows::mask(const std::uint8_t* mask, std::ptrdiff_t stride, s
   allowed.kind_ = Kind::kMask;
   allowed.mask_ = mask;
   allowed.stride_ = stride;
-  for (std::size_t i = 0; i < n; ++i) allowed.count_ += mask[static_cast<std::ptrdiff_t>(i) * stride] != 0;
+  std::size_t begin = 0, end = 0;
+  for (parallel::Chunks chunks(n, kChunk); chunks.next(begin, end);) {
+    for (std::size_t i = begin; i < end; ++i) allowed.count_ += mask[static_cast<std::ptrdiff_t>(i) * stride] != 0;
+  }
   return allowed;
 }
 
-AllowedRows AllowedRows::list(std::vector<std::int64_t> rows, std::size_t n) {
-  for (const std::int64_t row : rows) {
-    if (row < 0 || static_cast<std::uint64_t>(row) >= n) {
-      fail("allow: expected row numbers from 0, below " + std::to_string(n) + ", got " + std::to_string(row));
+AllowedRows AllowedRows::list(const std::byte* list, std::ptrdiff_t stride, std::size_t count, std::size_t n) {
+  std::vector<std::int64_t> rows;
+  rows.reserve(count);
+  std::size_t begin = 0, end = 0;
+  for (parallel::Chunks chunks(count, kChunk); chunks.next(begin, end);) {
+    for (std::size_t i = begin; i < end; ++i) {
+      std::int64_t row = 0;
+      std::memcpy(&row, list + static_cast<std::ptrdiff_t>(i) * stride, sizeof row);
+      if (row < 0 || static_cast<std::uint64_t>(row) >= n) {
+        fail("allow: expected row numbers from 0, below " + std::to_string(n) + ", got " + std::to_string(row));
+      }
+      rows.push_back(row);
     }
   }
-  if (!std::is_sorted(rows.begin(), rows.end())) std::sort(rows.begin(), rows.end());
-  rows.erase(std::unique(rows.begin(), rows.end()), rows.end());
+  parallel::sorting(count, std::less<>(), [&](auto less) {
+    if (!std::is_sorted(rows.begin(), rows.end(), less)) std::sort(rows.begin(), rows.end(), less);
+  });
+  parallel::sorting(count, std::equal_to<>(),
+                    [&](auto equal) { rows.erase(std::unique(rows.begin(), rows.end(), equal), rows.end()); });
   AllowedRows allowed;
   allowed.kind_ = Kind::kList;
   allowed.count_ = rows.size();

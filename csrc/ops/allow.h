@@ -15,8 +15,9 @@ class AllowedRows {
   static AllowedRows all(std::size_t n);
   // mask: n bytes, zero or not, `stride` bytes apart. Must outlive this object.
   static AllowedRows mask(const std::uint8_t* mask, std::ptrdiff_t stride, std::size_t n);
-  // Any order; repetitions count once. Throws std::invalid_argument naming a number outside of 0 … n - 1.
-  static AllowedRows list(std::vector<std::int64_t> rows, std::size_t n);
+  // list: `count` row numbers, `stride` bytes apart, in any order; repetitions count once. They are copied. Throws
+  // std::invalid_argument naming a number outside of 0 … n - 1.
+  static AllowedRows list(const std::byte* list, std::ptrdiff_t stride, std::size_t count, std::size_t n);
 
   std::size_t count() const { return count_; }
 

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "../kernel_table.h"
+#include "../parallel.h"
 #include "arrays.h"
 #include "queries.h"
 
@@ -37,6 +38,7 @@ class BlockDots {
     if (last - first < tiles.queries) {
       dots_.resize(n);
       for (std::size_t q = first; q < last; ++q) {
+        parallel::checkpoint();
         kernels_.dot_rows[format_.width](rows, stride, n, format_.row_bytes(), queries.integer(q), dots_.data());
         fn(q, dots_.data());
       }
@@ -49,6 +51,7 @@ class BlockDots {
     std::array<bool, kQueriesAtOnce> reached;
     for (std::size_t begin = first; begin < last; begin += kQueriesAtOnce) {
       const std::size_t end = std::min(last, begin + kQueriesAtOnce);
+      parallel::checkpoint();
       tiles.dot[format_.width](tile_.data(), n, format_.row_bytes(), queries.integer(begin), end - begin, dots_.data(),
                                padded, least + (begin - first), reached.data());
       for (std::size_t q = begin; q < end; ++q) {

@@ -144,6 +144,7 @@ std::size_t pack_rows(const Kernels& kernels, const Format& format, const FloatM
   const double steps = format.steps_per_unit();
   RowReader reader(format, x);
   for (std::size_t row = begin; row < end;) {
+    parallel::checkpoint();
     // Rows that lie ready are packed in one go, the others one by one; either way up to the first unusual one.
     std::uint8_t* const to = out + (row - begin) * format.row_bytes();
     const std::size_t most = reader.in_place() ? end - row : 1;

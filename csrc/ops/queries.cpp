@@ -28,9 +28,9 @@ class Preparer {
       eight_bits(q, values, squares);
     } else if (queries_.bits == 4) {
       four_bits(q, values, squares);
-    } else if (squares != 0) {
-      const double norm = std::sqrt(squares);
-      float* const to = queries_.floats.data() + q * queries_.stride;
+    } else {
+      const double norm = squares != 0 ? std::sqrt(squares) : 1;
+      float* const to = entries(queries_.floats, q);
       for (std::size_t i = 0; i < values.size(); ++i) to[position(i)] = static_cast<float>(values[i] / norm);
     }
     return true;
@@ -39,11 +39,19 @@ class Preparer {
  private:
   std::size_t position(std::size_t i) const { return plane_position(format_.width, format_.row_bytes(), i); }
 
+  // A query's entries, all of them zero.
+  template <class T>
+  T* entries(const std::unique_ptr<T[]>& all, std::size_t q) {
+    T* const to = all.get() + q * queries_.stride;
+    std::fill_n(to, queries_.stride, T{0});
+    return to;
+  }
+
   void eight_bits(std::size_t q, const std::vector<double>& values, double squares) {
-    if (squares == 0) return finish(q, 0);  // the entries are zero already
+    std::int8_t* const to = entries(queries_.integers, q);
+    if (squares == 0) return finish(q, 0);
     const double largest = largest_of(values);
     const double to_steps = 127 / largest;
-    std::int8_t* const to = queries_.integers.data() + q * queries_.stride;
     for (std::size_t i = 0; i < values.size(); ++i) {
       to[position(i)] = static_cast<std::int8_t>(std::lrint(values[i] * to_steps));
     }
@@ -62,7 +70,7 @@ class Preparer {
         pack_padded(kernels_.pack_single[kInt4], padded_floats_, values, even, steps);
       }
     }
-    std::int8_t* const to = queries_.integers.data() + q * queries_.stride;
+    std::int8_t* const to = entries(queries_.integers, q);
     for (std::size_t i = 0; i < values.size(); ++i) {
       to[position(i)] = static_cast<std::int8_t>(2 * code_at<kInt4>(codes_.data(), i) - 15);
     }
@@ -78,9 +86,9 @@ class Preparer {
   }
 
   void finish(std::size_t q, double scale) {
-    const std::int8_t* const entries = queries_.integer(q);
+    const std::int8_t* const query = queries_.integer(q);
     std::int32_t sum = 0;
-    for (std::size_t i = 0; i < queries_.stride; ++i) sum += entries[i];
+    for (std::size_t i = 0; i < queries_.stride; ++i) sum += query[i];
     queries_.bias[q] = format_.levels() * sum;
     queries_.scale[q] = static_cast<float>(scale * format_.half_step());
   }
@@ -118,11 +126,12 @@ Queries prepare_queries(const Kernels& kernels, const Format& format, const Floa
   queries.count = x.rows;
   queries.bits = query_bits;
   queries.stride = planes(format.width) * plane_stride(format.row_bytes());
-  if (x.rows > queries.floats.max_size() / queries.stride) throw std::bad_alloc();
+  // Not filled with zeros here: that would take a while where there are millions.
+  if (x.rows > std::numeric_limits<std::ptrdiff_t>::max() / sizeof(float) / queries.stride) throw std::bad_alloc();
   if (query_bits == 32) {
-    queries.floats.resize(x.rows * queries.stride);
+    queries.floats = std::make_unique_for_overwrite<float[]>(x.rows * queries.stride);
   } else {
-    queries.integers.resize(x.rows * queries.stride);
+    queries.integers = std::make_unique_for_overwrite<std::int8_t[]>(x.rows * queries.stride);
     queries.bias.resize(x.rows);
     queries.scale.resize(x.rows);
   }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <vector>
 
 #include "../kernel_table.h"
@@ -14,14 +15,14 @@ struct Queries {
   int bits = 8;        // 4, 8 or 32
   std::size_t stride;  // entries from one query to the next
   // bits 4 and 8: a document's score is float(2 * dot - bias) * scale, both steps rounded to float.
-  std::vector<std::int8_t> integers;
+  std::unique_ptr<std::int8_t[]> integers;
   std::vector<std::int32_t> bias;
   std::vector<float> scale;
   // bits 32
-  std::vector<float> floats;
+  std::unique_ptr<float[]> floats;
 
-  const std::int8_t* integer(std::size_t q) const { return integers.data() + q * stride; }
-  const float* real(std::size_t q) const { return floats.data() + q * stride; }
+  const std::int8_t* integer(std::size_t q) const { return integers.get() + q * stride; }
+  const float* real(std::size_t q) const { return floats.get() + q * stride; }
   // The least dot whose score is greater than `bound`.
   std::int32_t least_dot(std::size_t q, float bound) const;
   float score(std::size_t q, std::int32_t dot) const { return static_cast<float>(2 * dot - bias[q]) * scale[q]; }

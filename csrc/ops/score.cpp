@@ -39,6 +39,7 @@ void score(const Format& format, const FloatMatrix& x, const CodeMatrix& codes, 
       const std::size_t first = task % query_groups * kQueryGroup, last = std::min(first + kQueryGroup, queries.count);
       if (queries.bits == 32) {
         for (std::size_t q = first; q < last; ++q) {
+          parallel::checkpoint();
           kernels.float_rows[format.width](codes.row(first_row), codes.stride, n, format.row_bytes(), queries.real(q),
                                            half_step, out + q * codes.rows + first_row);
         }
@@ -46,6 +47,7 @@ void score(const Format& format, const FloatMatrix& x, const CodeMatrix& codes, 
       }
       dots.each(queries, first, last, codes.row(first_row), codes.stride, n, least.data(),
                 [&](std::size_t q, const std::int32_t* of) {
+                  parallel::checkpoint();  // the first writing to memory may take a thousand times as long
                   float* const to = out + q * codes.rows + first_row;
                   for (std::size_t r = 0; r < n; ++r) to[r] = queries.score(q, of[r]);
                 });

@@ -39,6 +39,7 @@ class Scan {
     if (queries_.bits == 32) {
       const float half_step = static_cast<float>(format_.half_step());
       for (std::size_t q = first_; q < last_; ++q) {
+        parallel::checkpoint();
         kernels_.float_rows[format_.width](data, stride, n, format_.row_bytes(), queries_.real(q), half_step,
                                            scores_.data());
         TopK& best = best_[q - first_];

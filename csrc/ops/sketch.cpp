@@ -61,6 +61,7 @@ std::vector<float> centre_of(const Format& format, const CodeMatrix& codes) {
   const std::size_t count = (codes.rows + step - 1) / step;
   std::vector<std::int64_t> sums(format.dim);
   for (std::size_t r = 0; r < codes.rows; r += step) {
+    parallel::checkpoint();
     const std::uint8_t* const row = codes.row(r);
     for (std::size_t i = 0; i < format.dim; ++i) {
       sums[i] += 2 * (format.width == kInt4 ? code_at<kInt4>(row, i) : code_at<kInt8>(row, i)) - format.levels();
@@ -173,6 +174,7 @@ void build_sketch(const Format& format, const CodeMatrix& codes, unsigned thread
   const SketchShape shape(format.dim);
   const std::vector<float> centre = centre_of(format, codes);
   const float shrink = static_cast<float>(1 / stretch(shape));
+  std::memset(out, 0, blocks_at(shape));  // until all is done these are no sketch's bytes
   std::uint8_t* const blocks = out + blocks_at(shape);
   parallel::Chunks chunks((codes.rows + kSketchRows - 1) / kSketchRows, kBlocksAtOnce);
   Extremes all;
@@ -183,6 +185,7 @@ void build_sketch(const Format& format, const CodeMatrix& codes, unsigned thread
     std::size_t begin = 0, end = 0;
     while (chunks.next(begin, end)) {
       for (std::size_t b = begin; b < end; ++b) {
+        parallel::checkpoint();
         const std::size_t first = b * kSketchRows, n = std::min(kSketchRows, codes.rows - first);
         std::uint8_t* const block = blocks + b * shape.block_bytes();
         std::array<float, kSketchRows> squares, sums;
@@ -202,7 +205,6 @@ void build_sketch(const Format& format, const CodeMatrix& codes, unsigned thread
     const std::lock_guard lock(mutex);
     all.add(mine);
   });
-  std::memset(out, 0, blocks_at(shape));
   std::memcpy(out, kMagic.data(), kMagic.size());
   put(out + 8, kVersion);
   put(out + 12, static_cast<std::uint32_t>(format.dim));
@@ -224,7 +226,10 @@ SketchQueries::SketchQueries(const Format& format, const Queries& queries, std::
       queries_(last - first),
       tables_((last - first) * sketch.shape.tables_bytes()),
       values_(2 * sketch.shape.bits) {
-  for (std::size_t q = first; q < last; ++q) prepare(q, tables_.data() + (q - first) * sketch.shape.tables_bytes());
+  for (std::size_t q = first; q < last; ++q) {
+    parallel::checkpoint();
+    prepare(q, tables_.data() + (q - first) * sketch.shape.tables_bytes());
+  }
 }
 
 void SketchQueries::prepare(std::size_t q, std::uint8_t* tables) {

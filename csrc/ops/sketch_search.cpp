@@ -21,6 +21,7 @@ constexpr std::size_t kPicksAtOnce = 64;  // rows picked for a query are scored 
 // most. Of many, they are scored while the rows are in the caches for the others.
 constexpr std::size_t kFewQueries = 8;
 constexpr std::size_t kWaiting = std::size_t{1} << 18;
+constexpr std::size_t kScoredAtOnce = 1024;  // of the rows picked
 
 constexpr std::size_t kQueriesAtOnce = 8;  // that a kernel may share work between
 
@@ -65,7 +66,9 @@ class SketchScan {
         origin_(origin),
         shared_(shared),
         rows_(kChunkRows * kQueriesAtOnce),
-        bounds_(rows_.size()) {
+        bounds_(rows_.size()),
+        dots_(kScoredAtOnce),
+        good_(kScoredAtOnce) {
     for (std::size_t i = 0; i < kQueriesAtOnce; ++i) {
       picked_[i] = {kLowest, 0, rows_.data() + i * kChunkRows, bounds_.data() + i * kChunkRows};
     }
@@ -83,6 +86,7 @@ class SketchScan {
     const std::uint8_t* const data = task_.sketch.block(row / kSketchRows);
     for (std::size_t i = 0; i < states_.size(); i += kQueriesAtOnce) {
       const std::size_t n = std::min(kQueriesAtOnce, states_.size() - i);
+      parallel::checkpoint();
       for (std::size_t q = 0; q < n; ++q) picked_[q].least = shared_[i + q].load(std::memory_order_relaxed);
       task_.kernels.sketch_select(data, blocks, task_.sketch.shape, task_.ready.queries(first_ + i), n,
                                   i == 0 ? static_cast<std::ptrdiff_t>(kPrefetchBytes) : 0, picked_.data());
@@ -152,16 +156,19 @@ class SketchScan {
     const auto push = [&](std::size_t j, float score) {
       best.push(std::min(score, picks.bounds[j]) + 0.0f, picks.numbers[j]);
     };
-    if (task_.queries.bits == 32) {
-      for (std::size_t j = 0; j < n; ++j) push(j, task_.score_of(q, origin_ + picks.numbers[j]));
-    } else {
-      dots_.resize(std::max(n, dots_.size()));
-      good_.resize(dots_.size());
-      const Format& format = task_.format;
-      task_.kernels.dot_picked[format.width](task_.codes.row(origin_), task_.codes.stride, picks.numbers.data(), n,
-                                             format.row_bytes(), task_.queries.integer(q), dots_.data());
-      const std::size_t good = task_.kernels.select(dots_.data(), n, task_.queries.least_dot(q, least), good_.data());
-      for (std::size_t j = 0; j < good; ++j) push(good_[j], task_.queries.score(q, dots_[good_[j]]));
+    const Format& format = task_.format;
+    for (std::size_t begin = 0, end = 0; begin < n; begin = end) {
+      parallel::checkpoint();
+      end = std::min(n, begin + kScoredAtOnce);
+      if (task_.queries.bits == 32) {
+        for (std::size_t j = begin; j < end; ++j) push(j, task_.score_of(q, origin_ + picks.numbers[j]));
+        continue;
+      }
+      task_.kernels.dot_picked[format.width](task_.codes.row(origin_), task_.codes.stride, picks.numbers.data() + begin,
+                                             end - begin, format.row_bytes(), task_.queries.integer(q), dots_.data());
+      const std::int32_t threshold = task_.queries.least_dot(q, least);
+      const std::size_t good = task_.kernels.select(dots_.data(), end - begin, threshold, good_.data());
+      for (std::size_t j = 0; j < good; ++j) push(begin + good_[j], task_.queries.score(q, dots_[good_[j]]));
     }
     picks.numbers.clear();
     picks.bounds.clear();
@@ -176,10 +183,11 @@ class SketchScan {
   const std::size_t first_, origin_;
   SharedBounds& shared_;
   std::vector<State> states_;
-  std::vector<std::uint32_t> rows_, good_;
+  std::vector<std::uint32_t> rows_;
   std::vector<float> bounds_;
   std::array<SketchPicks, kQueriesAtOnce> picked_;  // room in the two above
-  std::vector<std::int32_t> dots_;
+  std::vector<std::int32_t> dots_;                  // of kScoredAtOnce rows, and which of them are good enough
+  std::vector<std::uint32_t> good_;
 };
 
 // Searches for queries first … last - 1 with all threads sharing the rows.
@@ -211,11 +219,11 @@ void search_group(const Task& task, std::size_t first, std::size_t last, std::si
   // The best by min(score, bound); what is answered is their scores.
   for (std::size_t q = first; q < last; ++q) {
     std::vector<Hit>& best = hits[q - first];
-    if (best.size() > columns) {
-      std::nth_element(best.begin(), best.begin() + static_cast<std::ptrdiff_t>(columns), best.end());
-      best.resize(columns);
+    if (best.size() > columns) keep_best(best, columns, std::less<>());
+    for (Hit& hit : best) {
+      parallel::checkpoint();
+      hit.score = task.score_of(q, static_cast<std::size_t>(hit.row));
     }
-    for (Hit& hit : best) hit.score = task.score_of(q, static_cast<std::size_t>(hit.row));
     write_best(best, columns, scores + q * columns, rows + q * columns);
   }
 }

@@ -9,6 +9,8 @@
 #include <limits>
 #include <vector>
 
+#include "../parallel.h"
+
 namespace frazil {
 
 struct Hit {
@@ -18,6 +20,15 @@ struct Hit {
     return a.score > b.score || (a.score == b.score && a.row < b.row);
   }
 };
+
+// Drops all but the n best, of which there must be as many. In no order.
+template <class T, class Order>
+void keep_best(std::vector<T>& all, std::size_t n, Order order) {
+  parallel::sorting(all.size(), order, [&](auto less) {
+    std::nth_element(all.begin(), all.begin() + static_cast<std::ptrdiff_t>(n - 1), all.end(), less);
+  });
+  all.resize(n);
+}
 
 // Collects candidates, in any order, and, whenever its buffer is full, drops all but the k best: amortized constant
 // time for each, whatever k. A candidate is one 64-bit key: the score's bits, made to order as integers do, above the
@@ -60,10 +71,7 @@ class TopK {
   }
 
  private:
-  void shrink() {
-    std::nth_element(keys_.begin(), keys_.begin() + static_cast<std::ptrdiff_t>(k_ - 1), keys_.end(), std::greater<>());
-    keys_.resize(k_);
-  }
+  void shrink() { keep_best(keys_, k_, std::greater<>()); }
 
   // Unsigned integers in the order of the floats.
   static std::uint32_t ordered(float score) {
@@ -83,8 +91,10 @@ class TopK {
 // Writes the best of the hits, sorted, into `columns` places. There are as many hits as that unless somebody has
 // changed the mask since it was counted, or the sketch is damaged: what is left has row -1 and score minus infinity.
 inline void write_best(std::vector<Hit>& hits, std::size_t columns, float* scores, std::int64_t* rows) {
+  parallel::checkpoint();
   const std::size_t n = std::min(columns, hits.size());
-  std::partial_sort(hits.begin(), hits.begin() + static_cast<std::ptrdiff_t>(n), hits.end());
+  if (n < hits.size()) keep_best(hits, n, std::less<>());
+  parallel::sorting(n, std::less<>(), [&](auto less) { std::sort(hits.begin(), hits.end(), less); });
   for (std::size_t i = 0; i < columns; ++i) {
     scores[i] = i < n ? hits[i].score : -std::numeric_limits<float>::infinity();
     rows[i] = i < n ? hits[i].row : -1;

@@ -80,7 +80,10 @@ def as_number(value: Any, name: str) -> float:
     """Return a real number as a float."""
     if not isinstance(value, Real) or isinstance(value, (bool, np.bool_)):
         raise TypeError(f"{name}: expected a number, got {value!r}")
-    return float(value)
+    try:
+        return float(value)
+    except OverflowError:
+        raise ValueError(f"{name}: expected a number that a float can hold, got {value}") from None
 
 
 def as_allow(allow: Any) -> tuple[NDArray[np.bool_] | None, NDArray[np.int64] | None]:
@@ -94,7 +97,7 @@ def as_allow(allow: Any) -> tuple[NDArray[np.bool_] | None, NDArray[np.int64] | 
         return None, np.empty(0, _INT64)
     if array.dtype.kind not in "iu":
         raise TypeError(f"allow: expected a bool mask or integer row numbers, got {array.dtype}")
-    if array.size and array.max() > np.iinfo(_INT64).max:
+    if array.dtype.kind == "u" and array.size and array.max() > np.iinfo(_INT64).max:
         raise ValueError(f"allow: expected row numbers of at most 63 bits, got {array.max()}")
     return None, array.astype(_INT64, copy=False)
 

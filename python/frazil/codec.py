@@ -54,10 +54,7 @@ class Codec:
     def __post_init__(self) -> None:
         dim, bits = as_small(self.dim, "dim"), as_small(self.bits, "bits")
         limit = _DEFAULT_LIMITS.get(bits, 0.18) if self.limit is None else self.limit
-        try:
-            limit = as_number(limit, "limit")
-        except OverflowError:
-            raise ValueError(f"limit: expected a number from 1e-6 to 1e6, got {limit}") from None
+        limit = as_number(limit, "limit")
         _native.check_codec(dim, bits, limit)
         for name, value in (("dim", dim), ("bits", bits), ("limit", limit)):
             object.__setattr__(self, name, value)
@@ -95,9 +92,12 @@ class Codec:
             uint8 (n, row_bytes); (row_bytes,) for a single vector (d,).
 
         Raises:
-            ValueError: wrong shape, or NaN or infinity among the values read (the first such row is named; what `out`
-                then holds is unspecified).
+            ValueError: wrong shape, or NaN or infinity among the values read (the first such row is named).
             TypeError: wrong dtype.
+            MemoryError: there is not enough for the answer, or to work with.
+
+        Ctrl-C, or any exception of a signal's handler, ends this and every other call that takes long within 0.2 s.
+        After an exception, what `out` holds is unspecified.
         """
         array, bfloat16 = as_floats(x, "x")
         return _native.pack(array, bfloat16, self.dim, self.bits, self.limit, out, as_threads(threads))
