@@ -21,7 +21,7 @@ SKETCH = Sketch.build(CODEC, ROWS)
 QUERIES = np.random.default_rng(0).standard_normal((3, 6)).astype(np.float32)
 WRONG = object()  # what an argument means that must be refused
 
-few = settings(derandomize=True, deadline=None, max_examples=250)
+few = settings(derandomize=True, deadline=None, max_examples=150)
 
 
 class Subclass(np.ndarray):
@@ -95,6 +95,8 @@ NO_ARRAYS = [None, 3, 2.5, "text", b"bytes", {}, {1, 2}, Hostile(), object(), [[
 
 
 def viewed(draw, x, names=VIEWS):
+    if x.ndim == 0:
+        return x
     return VIEWS[draw(st.sampled_from(sorted(names)))](x)
 
 
@@ -108,18 +110,18 @@ def floats(draw):
         draw(st.sampled_from(["f2", "f4", "f8", "f4", "i4", "u1", "?", "c8", "O", "U3", "M8[s]", "f4,f4", "g"]))
     )
     rng = np.random.default_rng(draw(st.integers(0, 1000)))
-    x = (rng.standard_normal(shape) * 10.0 ** draw(st.integers(-3, 4))).astype("f4")
+    x = np.array(rng.standard_normal(shape) * 10.0 ** draw(st.integers(-3, 4)), "f4")
     if draw(st.booleans()) and x.size:
         x.flat[rng.integers(x.size)] = draw(st.sampled_from([np.nan, np.inf, -np.inf, 0.0, 1e-40, 6e4]))
     if dtype.kind != "f" or dtype.char == "g":
         x = np.nan_to_num(x)
     with np.errstate(all="ignore"):
-        x = x.astype(dtype) if dtype.names is None else np.zeros(shape, dtype)
+        x = np.array(x, dtype) if dtype.names is None else np.zeros(shape, dtype)
     good = dtype.char in "efd" and 1 <= len(shape) <= 2 and shape[-1] >= 6
     kept = x.reshape(-1, shape[-1])[:, :6] if good else None
     meaning = (x if len(shape) == 2 else x[None]) if good and np.isfinite(kept).all() else WRONG
     kind = draw(st.sampled_from(["array"] * 6 + ["list", "masked", "dlpack", "array.array", "no array"]))
-    if kind == "array" or dtype.kind not in "f":
+    if kind == "array" or dtype.char not in "efd":
         return viewed(
             draw, x, VIEWS.keys() - {"a memory view", *(["other byte order"] if dtype.names else [])}
         ), meaning
@@ -293,7 +295,7 @@ def score_and_unpack(data):
     (x, queries), (rows, plain) = data.draw(floats()), data.draw(codes())
     bits, threads = data.draw(st.one_of(st.just(8), numbers)), data.draw(st.one_of(st.none(), numbers))
     good = plain is not WRONG and (threads is None or whole(threads, 1) is not WRONG)
-    if np.ndim(getattr(rows, "shape", [])) and np.ndim(rows) == 2:
+    if isinstance(rows, np.ndarray) and rows.ndim == 2:
         values = answers(good, lambda: CODEC.unpack(rows, threads=threads))
         assert not good or np.allclose(values, reference.unpack(plain, 4, CODEC.limit), atol=1e-6)
     right = good and queries is not WRONG and query_bits_of(bits) is not WRONG

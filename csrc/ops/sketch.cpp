@@ -137,9 +137,8 @@ Sketch read_sketch(const std::uint8_t* data, std::size_t n) {
   const Format format = checked_format(dim, bits, 1);
   const auto rows = get<std::uint64_t>(data + 24);
   const SketchShape shape(format.dim);
-  const std::size_t wanted = rows > std::numeric_limits<std::size_t>::max() / 2
-                                 ? std::numeric_limits<std::size_t>::max()
-                                 : sketch_bytes(format, static_cast<std::size_t>(rows));
+  const std::size_t wanted = rows / kSketchRows > n ? std::numeric_limits<std::size_t>::max()  // far more, at any rate
+                                                    : sketch_bytes(format, static_cast<std::size_t>(rows));
   if (n != wanted) {
     fail("sketch: expected the " + std::to_string(wanted) + " bytes of a sketch of " + std::to_string(rows) +
          " rows, got " + std::to_string(n));
