@@ -62,6 +62,15 @@ Guarded::Guarded(std::size_t capacity) {
   forbid(last_, page);
 }
 
+Guarded::~Guarded() {
+  const std::size_t page = page_size();
+#if defined(_WIN32)
+  VirtualFree(first_ - page, 0, MEM_RELEASE);
+#else
+  munmap(first_ - page, static_cast<std::size_t>(last_ - first_) + 2 * page);
+#endif
+}
+
 std::uint8_t* Guarded::place(std::size_t size, Side side) {
   if (size + kCanaries > static_cast<std::size_t>(last_ - first_)) give_up("placing an array that is too large");
   data_ = side == Side::kEnd ? last_ - size : first_;

@@ -11,8 +11,9 @@ enum class Side { kEnd, kStart };
 
 class Guarded {
  public:
-  // Lives until the process ends. Pages that are not used cost nothing.
-  explicit Guarded(std::size_t capacity = std::size_t{1} << 23);
+  // Pages that are not used cost nothing.
+  explicit Guarded(std::size_t capacity = std::size_t{1} << 25);
+  ~Guarded();
   Guarded(const Guarded&) = delete;
   Guarded& operator=(const Guarded&) = delete;
 
@@ -30,7 +31,7 @@ class Guarded {
   bool intact() const;
 
  private:
-  std::uint8_t *first_, *last_;  // of the pages that may be used
+  std::uint8_t *first_, *last_;  // of the pages that may be used: the first one, the one after them
   std::uint8_t* data_ = nullptr;
   std::size_t size_ = 0;
 };

@@ -32,8 +32,6 @@ void store(FloatType type, std::uint64_t bits, std::uint8_t* to) {
   for (std::size_t i = 0; i < size_of(type); ++i) to[i] = static_cast<std::uint8_t>(bits >> (8 * i));  // little-endian
 }
 
-// ±2^exponent * 1.fraction, the fraction being the lower bits of `word`, the sign its highest; subnormal, and without
-// the leading 1, where the exponent is too small for the type.
 std::uint64_t float_bits(FloatType type, int exponent, std::uint64_t word) {
   const Parts parts = parts_of(type);
   const int field = std::clamp(exponent + parts.bias(), 0, (1 << parts.exponent_bits) - 2);
@@ -41,8 +39,6 @@ std::uint64_t float_bits(FloatType type, int exponent, std::uint64_t word) {
   return (word >> 63) << (parts.exponent_bits + parts.fraction_bits) |
          static_cast<std::uint64_t>(field) << parts.fraction_bits | fraction;
 }
-
-constexpr int kSubnormal = -2000;  // below any type's exponents
 
 // An exponent from `least` on, one of `count`.
 int exponent_from(std::uint64_t word, int least, int count) {
@@ -71,6 +67,10 @@ Format format_of(Width width, std::size_t dim) {
   std::size_t root = 1;
   while (root * root < dim) ++root;
   return {dim, width, std::min(0.875, 3.0 / static_cast<double>(root))};
+}
+
+void write_float(FloatType type, int exponent, std::uint64_t word, std::uint8_t* to) {
+  store(type, float_bits(type, exponent, word), to);
 }
 
 Bytes float_matrix(const std::string& name, FloatType type, std::size_t n, std::size_t columns) {

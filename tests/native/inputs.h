@@ -45,6 +45,11 @@ std::size_t size_of(FloatType type);
 // A limit that suits vectors of so many dimensions: some of their values are beyond it.
 Format format_of(Width width, std::size_t dim);
 
+// Writes ±2^exponent * 1.fraction, the fraction being the lower bits of `word`, the sign its highest; subnormal,
+// without the leading 1, where the exponent is too small for the type, as kSubnormal always is.
+inline constexpr int kSubnormal = -2000;
+void write_float(FloatType type, int exponent, std::uint64_t word, std::uint8_t* to);
+
 // Rows of `columns` floats, side by side. Row r is of kind r mod 8: usual ones, of whole numbers (ties), spread widely,
 // one large value among small ones, tiny and subnormal ones, large ones. All have a sum of squares that kernels pack.
 Bytes float_matrix(const std::string& name, FloatType type, std::size_t n, std::size_t columns);

@@ -9,6 +9,7 @@
 
 #include "../../csrc/cpu.h"
 #include "../../csrc/dispatch.h"
+#include "fuzz.h"
 #include "sets.h"
 
 namespace frazil::native {
@@ -20,11 +21,16 @@ constexpr const char* kUsage =
     "  --require A,B,C      fail unless these sets run here\n"
     "  --only SET           test one set alone\n"
     "  --quick              fewer sizes, for emulators; the golden digests are the same\n"
+    "  --threads            only whole operations, by many threads at once: for ThreadSanitizer\n"
+    "  --fuzz SECONDS       only inputs made at random, for so long\n"
+    "  --seed N             of the first of them; each counts on by one\n"
     "  --golden DIR         where the golden digests are\n"
     "  --write-golden DIR   write them, by `scalar`\n";
 
 struct Options {
-  bool list = false, quick = false, writing = false;
+  bool list = false, quick = false, threads = false, fuzz = false, writing = false;
+  double seconds = 0;
+  std::uint64_t seed = 1;
   std::vector<std::string> require;
   std::string only, golden = FRAZIL_GOLDEN;
 };
@@ -56,6 +62,13 @@ Options parse(int argc, char** argv) {
       options.list = true;
     } else if (name == "--quick") {
       options.quick = true;
+    } else if (name == "--threads") {
+      options.threads = true;
+    } else if (name == "--fuzz") {
+      options.fuzz = true;
+      options.seconds = std::atof(value().c_str());
+    } else if (name == "--seed") {
+      options.seed = std::strtoull(value().c_str(), nullptr, 10);
     } else if (name == "--require") {
       options.require = split(value());
     } else if (name == "--only") {
@@ -69,7 +82,9 @@ Options parse(int argc, char** argv) {
       fail_usage(name + ": no such option");
     }
   }
-  if (options.writing && options.quick) fail_usage("--write-golden: not with --quick, which leaves digests out");
+  if (options.writing && (options.quick || options.threads || options.fuzz)) {
+    fail_usage("--write-golden: only with all tests, or digests are left out");
+  }
   return options;
 }
 
@@ -79,48 +94,38 @@ void print_sets(const char* what, const std::vector<std::string>& names) {
   std::printf("\n");
 }
 
-// The tables as dispatch completes them: each must be the one that was asked for.
-Sets find_sets(const std::string& only) {
-  const auto table = [](const std::string& name) {
-    dispatch::force(name);
-    const Kernels& kernels = dispatch::table();
-    if (kernels.name != name) fail_usage("forced " + name + ", got " + kernels.name);
-    return &kernels;
-  };
-  Sets sets;
-  for (const auto& [name, slots] : dispatch::slots()) {
-    if (!only.empty() && name != only) continue;
-    Set set{name, table(name), slots.size(), 0, {}};
-    for (const auto& [slot, origin] : slots) {
-      set.own_slots += origin == name;
-      if (origin != name && only.empty()) set.left_to_it.push_back(slot);
-    }
-    sets.tested.push_back(std::move(set));
-  }
-  sets.scalar = table("scalar");
-  return sets;
-}
-
 int run(const Options& options) {
   const auto runnable = dispatch::runnable();
   std::printf("CPU: %s\n", cpu_name().c_str());
   print_sets("compiled in", dispatch::compiled());
   print_sets("runnable", runnable);
+  std::fflush(stdout);  // a kernel may kill the process
   if (options.list) return 0;
   for (const std::string& name : options.require) {
     if (std::find(runnable.begin(), runnable.end(), name) != runnable.end()) continue;
     std::printf("FAILED: required, but not runnable here: %s\n", name.c_str());
     return 1;
   }
-  const Sets sets = find_sets(options.only);
+  const Sets sets = Sets::find(options.only);
   if (sets.tested.empty()) fail_usage("--only: no such set runs here: " + options.only);
 
   Report report;
   report.name_case_on_signals();
   Golden kernels(options.golden + "/kernels.txt", options.writing);
-  sweep_kernels(sets, report, kernels, options.quick);
-  sweep_selections(sets, report, kernels, options.quick);
-  kernels.finish();
+  Golden operations(options.golden + "/operations.txt", options.writing);
+  if (options.fuzz) {
+    const std::uint64_t tests = Fuzzer(sets, report).loop(options.seconds, options.seed);
+    std::printf("%" PRIu64 " inputs, from seed %" PRIu64 " on\n", tests, options.seed);
+  } else {
+    if (!options.threads) {
+      sweep_kernels(sets, report, kernels, options.quick);
+      sweep_selections(sets, report, kernels, options.quick);
+      run_operations(sets, report, operations, options.quick);
+    }
+    run_threads(sets, report, operations);
+    kernels.finish();
+    operations.finish();
+  }
 
   bool all_ran = true;
   for (const Set& set : sets.tested) {

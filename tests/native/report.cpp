@@ -87,12 +87,12 @@ Golden::Golden(std::string path, bool writing) : path_(std::move(path)), writing
 }
 
 void Golden::check(Report& report, const std::string& name, std::uint64_t digest) {
-  if (writing_) {
+  const auto found = digests_.find(name);
+  if (writing_ && found == digests_.end()) {
     digests_[name] = digest;
     order_.push_back(name);
     return;
   }
-  const auto found = digests_.find(name);
   const bool ok = found != digests_.end() && found->second == digest;
   report.check(ok, ("the golden digest of '" + name + "'").c_str());
 }

@@ -21,16 +21,22 @@ struct Set {
   }
 };
 
-// The runnable sets, best first, or the one of that name. `scalar` is what the others are compared with, tested or not.
 struct Sets {
+  // The runnable sets, best first, or the one of that name: the tables as dispatch completes them, and each is the one
+  // that was asked for.
+  static Sets find(const std::string& only = {});
+
   std::vector<Set> tested;
-  const Kernels* scalar;
+  const Kernels* scalar;  // what the others are compared with, tested or not
 };
 
 // Every kernel over all sizes, places and extremes. A result is the beginning of a longer one, of which `golden` has
 // the digest. `quick`: fewer sizes, for emulators.
 void sweep_kernels(const Sets& sets, Report& report, Golden& golden, bool quick);
 void sweep_selections(const Sets& sets, Report& report, Golden& golden, bool quick);
+
+// Many threads at once, and a forked child.
+void run_threads(const Sets& sets, Report& report, Golden& golden);
 
 // Whole operations, by the set that is forced, with one and several threads.
 void run_operations(const Sets& sets, Report& report, Golden& golden, bool quick);
