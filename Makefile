@@ -6,7 +6,11 @@ BIN = $(VENV)/bin
 PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 SOURCES = $(shell find csrc cmake python -type f -not -name '*.pyc') CMakeLists.txt pyproject.toml LICENSE README.md
 
-.PHONY: demo test test-peers soak bench lint format wheel wheel-check clean
+CMAKE ?= cmake
+CLANGXX ?= clang++
+FUZZ_SECONDS ?= 600
+
+.PHONY: demo test test-peers soak bench lint format wheel wheel-check clean native asan asan-native tsan fuzz
 
 demo: $(VENV)/.demo
 	$(BIN)/frazil demo
@@ -15,8 +19,47 @@ test: $(VENV)/.test
 	$(BIN)/python -m pytest
 
 # Long runs: minutes, gigabytes. The test session of `make test` has a short form of each.
-soak: $(VENV)/.test
+soak: $(VENV)/.test native
 	$(BIN)/python -m pytest -m soak
+	build/native/tests/native/frazil_native --fuzz $(FUZZ_SECONDS) --seed $$(date +%s)
+
+# The native tests (tests/native) alone, without Python.
+native: build/native/.built
+	build/native/tests/native/frazil_native
+
+build/%/.built: $(SOURCES) $(shell find tests/native -type f) CMakePresets.json
+	$(CMAKE) --preset $* $(CMAKE_ARGUMENTS) >/dev/null
+	$(CMAKE) --build build/$* -j2
+	touch $@
+
+# AddressSanitizer and UndefinedBehaviorSanitizer: the native tests, then the Python tests that need neither torch nor other programs.
+asan: asan-native build/asan/.python
+	ASAN_OPTIONS=detect_leaks=0 LD_PRELOAD="$$(c++ -print-file-name=libasan.so) $$(c++ -print-file-name=libstdc++.so)" \
+		build/asan/venv/bin/python -m pytest -p no:cacheprovider $(ASAN_TESTS)
+
+ASAN_TESTS = $(addprefix tests/test_, format.py kernels.py properties.py search.py sketch.py threads.py)
+
+asan-native: build/asan/.built
+	build/asan/tests/native/frazil_native --quick
+	build/asan/tests/native/frazil_native --fuzz 20
+
+build/asan/.python: $(SOURCES) | build/asan/.built
+	$(PYTHON) -m venv build/asan/venv
+	build/asan/venv/bin/python -m pip install --quiet numpy pytest hypothesis ml_dtypes
+	build/asan/venv/bin/python -m pip install --quiet --force-reinstall --no-deps . --config-settings=build-dir=build/asan/python \
+		--config-settings=cmake.build-type=RelWithDebInfo --config-settings=cmake.define.FRAZIL_SANITIZE=address,undefined \
+		--config-settings=cmake.define.CMAKE_CXX_FLAGS_RELWITHDEBINFO="-O1 -g1"
+	touch $@
+
+# ThreadSanitizer: the pool, searches and packing by many threads at once, fork.
+tsan: build/tsan/.built
+	TSAN_OPTIONS=halt_on_error=1:die_after_fork=0 build/tsan/tests/native/frazil_native --threads
+
+# libFuzzer; what it finds interesting stays in build/fuzz/corpus. The same tests without libFuzzer: frazil_native --fuzz.
+fuzz: CMAKE_ARGUMENTS = -DCMAKE_CXX_COMPILER=$(CLANGXX)
+fuzz: build/fuzz/.built
+	mkdir -p build/fuzz/corpus
+	build/fuzz/tests/native/frazil_fuzz -max_total_time=$(FUZZ_SECONDS) -max_len=4096 -artifact_prefix=build/fuzz/ build/fuzz/corpus
 
 # The bench's tests once more, with the other libraries that it can measure.
 test-peers: $(VENV)/.test $(VENV)/.peers

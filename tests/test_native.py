@@ -27,13 +27,12 @@ class Emulated(NamedTuple):
     preset: str
     cpu: str
     lacks: frozenset[str]
-    quick: bool = True
 
 
 EMULATED = [
     Emulated("aarch64", "cortex-a72", frozenset({"neondot", "neoni8mm"})),
     Emulated("aarch64", "neoverse-n1", frozenset({"neoni8mm"})),
-    Emulated("aarch64", "max", frozenset(), quick=False),
+    Emulated("aarch64", "max", frozenset()),
     Emulated("native", "Nehalem", frozenset({"avx2", "avxvnni", "avx512vnni"})),
     Emulated("native", "Haswell", frozenset({"avxvnni", "avx512vnni"})),
 ]
@@ -101,10 +100,31 @@ def test_emulated(emulated):
     command = [*emulator(emulated.preset, emulated.cpu), program(emulated.preset)]
     compiled = sets(run(*command, "--list").stdout, "compiled in")
     required = [name for name in compiled if name not in emulated.lacks]
-    done = run(*command, "--require", ",".join(required), *(["--quick"] if emulated.quick else []))
+    done = run(*command, "--require", ",".join(required), "--quick")
     assert done.returncode == 0, done.stdout + done.stderr
     assert sets(done.stdout, "runnable") == required
     check_counts(done.stdout, required)
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("emulated", EMULATED, ids=lambda e: e.cpu)
+def test_emulated_in_full(emulated):
+    command = [*emulator(emulated.preset, emulated.cpu), program(emulated.preset)]
+    done = run(*command)
+    assert done.returncode == 0, done.stdout + done.stderr
+    check_counts(done.stdout, sets(done.stdout, "runnable"))
+
+
+def test_fuzzer():
+    """A short run; `make soak` and `make fuzz` are the long ones. What fails names the seed that shows it again."""
+    done = run(program("native"), "--fuzz", 2 * len(frazil.kernels()))
+    assert done.returncode == 0, done.stdout + done.stderr
+    check_counts(done.stdout, list(frazil.kernels()))
+
+
+def test_fuzzer_emulated():
+    done = run(*emulator("aarch64", "max"), program("aarch64"), "--fuzz", 4)
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_all_listed_sets_are_compiled_for_one_architecture_or_the_other():

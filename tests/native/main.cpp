@@ -99,6 +99,7 @@ int run(const Options& options) {
   std::printf("CPU: %s\n", cpu_name().c_str());
   print_sets("compiled in", dispatch::compiled());
   print_sets("runnable", runnable);
+  std::fflush(stdout);  // a kernel may kill the process
   if (options.list) return 0;
   for (const std::string& name : options.require) {
     if (std::find(runnable.begin(), runnable.end(), name) != runnable.end()) continue;
