@@ -94,7 +94,7 @@ def as_allow(allow: Any) -> tuple[NDArray[np.bool_] | None, NDArray[np.int64] | 
         return None, np.empty(0, _INT64)
     if array.dtype.kind not in "iu":
         raise TypeError(f"allow: expected a bool mask or integer row numbers, got {array.dtype}")
-    if array.size and array.max() > np.iinfo(_INT64).max:
+    if array.size and int(array.max()) > np.iinfo(_INT64).max:  # NumPy 1 compares uint64 and int as doubles
         raise ValueError(f"allow: expected row numbers of at most 63 bits, got {array.max()}")
     return None, array.astype(_INT64, copy=False)
 
