@@ -2,6 +2,7 @@
 
 import ctypes
 import mmap
+import os
 
 import numpy as np
 
@@ -10,9 +11,16 @@ CANARY = 0xA5
 
 
 def _protect(buffer, offset):
+    address = ctypes.addressof(ctypes.c_char.from_buffer(buffer)) + offset
+    if os.name == "nt":
+        before, no_access = ctypes.c_ulong(), 1
+        protect = ctypes.WinDLL("kernel32", use_last_error=True).VirtualProtect
+        protect.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_ulong, ctypes.c_void_p]
+        if not protect(address, PAGE, no_access, ctypes.byref(before)):
+            raise ctypes.WinError(ctypes.get_last_error())
+        return
     libc = ctypes.CDLL(None, use_errno=True)
     libc.mprotect.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
-    address = ctypes.addressof(ctypes.c_char.from_buffer(buffer)) + offset
     if libc.mprotect(address, PAGE, 0) != 0:
         raise OSError(ctypes.get_errno(), "mprotect")
 

@@ -97,7 +97,8 @@ def as_allow(allow: Any) -> tuple[NDArray[np.bool_] | None, NDArray[np.int64] | 
         return None, np.empty(0, _INT64)
     if array.dtype.kind not in "iu":
         raise TypeError(f"allow: expected a bool mask or integer row numbers, got {array.dtype}")
-    if array.dtype.kind == "u" and array.size and array.max() > np.iinfo(_INT64).max:
+    # As an int: NumPy 1 compares uint64 and int as doubles.
+    if array.dtype.kind == "u" and array.size and int(array.max()) > np.iinfo(_INT64).max:
         raise ValueError(f"allow: expected row numbers of at most 63 bits, got {array.max()}")
     return None, array.astype(_INT64, copy=False)
 
