@@ -35,7 +35,7 @@ build/%/.built: $(SOURCES) $(shell find tests/native -type f) CMakePresets.json
 # AddressSanitizer and UndefinedBehaviorSanitizer: the native tests, then the Python tests that need neither torch nor other programs.
 asan: asan-native build/asan/.python
 	ASAN_OPTIONS=detect_leaks=0 LD_PRELOAD="$$(c++ -print-file-name=libasan.so) $$(c++ -print-file-name=libstdc++.so)" \
-		build/asan/venv/bin/python -m pytest -p no:cacheprovider $(ASAN_TESTS)
+		build/asan/venv/bin/python -m pytest -p no:cacheprovider --capture=sys $(ASAN_TESTS)
 
 ASAN_TESTS = $(addprefix tests/test_, format.py kernels.py properties.py search.py sketch.py threads.py)
 

@@ -160,7 +160,8 @@ void Fuzzer::pack(Decoder& decoder, FloatType type) {
   const Layout layout = decoder.layout();
   const std::size_t n = decoder.below(20), row_bytes = format.dim * size_of(type);
   const Bytes rows = decoder.floats(type, n, format.dim);
-  shape(name_of(type), format, n, 0, layout);
+  const std::string name = std::string("pack_") + name_of(type);
+  shape(name.c_str(), format, n, 0, layout);
   std::size_t packed = 0;
   compare(
       1,
