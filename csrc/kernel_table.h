@@ -2,8 +2,8 @@
 // empty slot inherits from the next slower set. Kernels trust their arguments: operations validate.
 //
 // Rows of codes are given by a pointer and a distance in bytes from row to row (`stride`). No kernel reads past the
-// last byte of a row or writes past the last byte of its output. No pointer needs to be aligned. The integers of queries
-// are -127 … 127 (docs/format.md §4).
+// last byte of a row or writes past the last byte of its output. No pointer needs to be aligned. The integers of
+// queries are -127 … 127 (docs/format.md §4).
 #pragma once
 
 #include <cstddef>
