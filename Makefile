@@ -59,7 +59,7 @@ tsan: build/tsan/.built
 fuzz: CMAKE_ARGUMENTS = -DCMAKE_CXX_COMPILER=$(CLANGXX)
 fuzz: build/fuzz/.built
 	mkdir -p build/fuzz/corpus
-	build/fuzz/tests/native/frazil_fuzz -max_total_time=$(FUZZ_SECONDS) -max_len=4096 -artifact_prefix=build/fuzz/ build/fuzz/corpus
+	build/fuzz/tests/native/frazil_fuzz -max_total_time=$(FUZZ_SECONDS) -max_len=4096 -len_control=0 -artifact_prefix=build/fuzz/ build/fuzz/corpus
 
 # The bench's tests once more, with the other libraries that it can measure.
 test-peers: $(VENV)/.test $(VENV)/.peers

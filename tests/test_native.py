@@ -100,7 +100,7 @@ def test_emulated(emulated):
     command = [*emulator(emulated.preset, emulated.cpu), program(emulated.preset)]
     compiled = sets(run(*command, "--list").stdout, "compiled in")
     required = [name for name in compiled if name not in emulated.lacks]
-    done = run(*command, "--require", ",".join(required), "--quick")
+    done = run(*command, "--emulated", "--quick", "--require", ",".join(required))
     assert done.returncode == 0, done.stdout + done.stderr
     assert sets(done.stdout, "runnable") == required
     check_counts(done.stdout, required)
@@ -110,7 +110,7 @@ def test_emulated(emulated):
 @pytest.mark.parametrize("emulated", EMULATED, ids=lambda e: e.cpu)
 def test_emulated_in_full(emulated):
     command = [*emulator(emulated.preset, emulated.cpu), program(emulated.preset)]
-    done = run(*command)
+    done = run(*command, "--emulated")
     assert done.returncode == 0, done.stdout + done.stderr
     check_counts(done.stdout, sets(done.stdout, "runnable"))
 

@@ -21,6 +21,7 @@ constexpr const char* kUsage =
     "  --require A,B,C      fail unless these sets run here\n"
     "  --only SET           test one set alone\n"
     "  --quick              fewer sizes, for emulators; the golden digests are the same\n"
+    "  --emulated           no fork: qemu-user cannot start threads in the child of a process with threads\n"
     "  --threads            only whole operations, by many threads at once: for ThreadSanitizer\n"
     "  --fuzz SECONDS       only inputs made at random, for so long\n"
     "  --seed N             of the first of them; each counts on by one\n"
@@ -28,7 +29,7 @@ constexpr const char* kUsage =
     "  --write-golden DIR   write them, by `scalar`\n";
 
 struct Options {
-  bool list = false, quick = false, threads = false, fuzz = false, writing = false;
+  bool list = false, quick = false, emulated = false, threads = false, fuzz = false, writing = false;
   double seconds = 0;
   std::uint64_t seed = 1;
   std::vector<std::string> require;
@@ -62,6 +63,8 @@ Options parse(int argc, char** argv) {
       options.list = true;
     } else if (name == "--quick") {
       options.quick = true;
+    } else if (name == "--emulated") {
+      options.emulated = true;
     } else if (name == "--threads") {
       options.threads = true;
     } else if (name == "--fuzz") {
@@ -117,13 +120,18 @@ int run(const Options& options) {
     const std::uint64_t tests = Fuzzer(sets, report).loop(options.seconds, options.seed);
     std::printf("%" PRIu64 " inputs, from seed %" PRIu64 " on\n", tests, options.seed);
   } else {
-    // First: qemu-user 7.2 ends a forked child whose threads get the numbers of the parent's, which the pool's would have.
+    // First: qemu-user 7.2 ends a forked child whose threads get the numbers of the parent's, which the pool's would
+    // have.
     run_threads(sets, report, operations);
     if (!options.threads) {
       sweep_kernels(sets, report, kernels, options.quick);
       sweep_selections(sets, report, kernels, options.quick);
       run_operations(sets, report, operations, options.quick);
     }
+<<<<<<< HEAD
+=======
+    run_threads(sets, report, operations, options.quick, !options.emulated);
+>>>>>>> native
     kernels.finish();
     operations.finish();
   }

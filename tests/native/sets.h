@@ -36,7 +36,7 @@ void sweep_kernels(const Sets& sets, Report& report, Golden& golden, bool quick)
 void sweep_selections(const Sets& sets, Report& report, Golden& golden, bool quick);
 
 // Many threads at once, and a forked child.
-void run_threads(const Sets& sets, Report& report, Golden& golden);
+void run_threads(const Sets& sets, Report& report, Golden& golden, bool quick, bool forks);
 
 // Whole operations, by the set that is forced, with one and several threads.
 void run_operations(const Sets& sets, Report& report, Golden& golden, bool quick);
