@@ -120,18 +120,12 @@ int run(const Options& options) {
     const std::uint64_t tests = Fuzzer(sets, report).loop(options.seconds, options.seed);
     std::printf("%" PRIu64 " inputs, from seed %" PRIu64 " on\n", tests, options.seed);
   } else {
-    // First: qemu-user 7.2 ends a forked child whose threads get the numbers of the parent's, which the pool's would
-    // have.
-    run_threads(sets, report, operations);
     if (!options.threads) {
       sweep_kernels(sets, report, kernels, options.quick);
       sweep_selections(sets, report, kernels, options.quick);
       run_operations(sets, report, operations, options.quick);
     }
-<<<<<<< HEAD
-=======
     run_threads(sets, report, operations, options.quick, !options.emulated);
->>>>>>> native
     kernels.finish();
     operations.finish();
   }
