@@ -300,7 +300,7 @@ def answers(output: str, question: str) -> list[str]:
 
 def test_demo(cache: Path, offline: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setenv("COLUMNS", "100")
-    assert main(["demo", "--model", MINILM, "--limit", "600"]) == 0
+    assert main(["demo", "--model", MINILM, "--limit", "600", "--seconds", "1000"]) == 0
     output = capsys.readouterr().out
     names = answers(output, "how do I parse a date from a string")
     assert len(names) == 5
@@ -315,7 +315,7 @@ def test_demo(cache: Path, offline: None, monkeypatch: pytest.MonkeyPatch, capsy
         raise AssertionError("the second run loaded the model")
 
     monkeypatch.setattr(DemoModel, "encoder", property(refuse))
-    assert main(["demo", "--model", MINILM, "--limit", "600", "-k", "2"]) == 0
+    assert main(["demo", "--model", MINILM, "--limit", "600", "--seconds", "1000", "-k", "2"]) == 0
     assert answers(capsys.readouterr().out, "how do I parse a date from a string") == names[:2]
 
 

@@ -58,7 +58,7 @@ AllowedRows any_allowed(Decoder& decoder, std::size_t n, Bytes& mask) {
   if (kind == 0) {
     std::vector<std::int64_t> list(n == 0 ? 0 : decoder.below(2 * n));
     for (auto& row : list) row = static_cast<std::int64_t>(decoder.below(n));
-    return AllowedRows::list(std::move(list), n);
+    return allowed_list(list, n);
   }
   if (kind == 1) {
     mask = decoder.bytes(n);

@@ -171,4 +171,8 @@ std::vector<float> float_queries(const std::string& name, std::size_t n, Width w
   return queries;
 }
 
+AllowedRows allowed_list(const std::vector<std::int64_t>& rows, std::size_t n) {
+  return AllowedRows::list(reinterpret_cast<const std::byte*>(rows.data()), sizeof(std::int64_t), rows.size(), n);
+}
+
 }  // namespace frazil::native

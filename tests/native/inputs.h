@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "../../csrc/format.h"
+#include "../../csrc/ops/allow.h"
 #include "../../csrc/ops/arrays.h"
 
 namespace frazil::native {
@@ -69,5 +70,8 @@ std::vector<std::int8_t> integer_queries(const std::string& name, std::size_t n,
 // The same of floats from -1 to 1: q mod 4 = 1 is 1 everywhere, 2 is subnormal, 3 spread widely with zeros of both
 // signs.
 std::vector<float> float_queries(const std::string& name, std::size_t n, Width width, std::size_t row_bytes);
+
+// These rows, of n.
+AllowedRows allowed_list(const std::vector<std::int64_t>& rows, std::size_t n);
 
 }  // namespace frazil::native

@@ -108,7 +108,7 @@ std::uint64_t Operations::search(int query_bits, std::size_t k, Allow allow, boo
   }
   const AllowedRows allowed = allow == Allow::kAll    ? AllowedRows::all(n_)
                               : allow == Allow::kMask ? AllowedRows::mask(mask.data(), 1, n_)
-                                                      : AllowedRows::list(list, n_);
+                                                      : allowed_list(list, n_);
   const std::size_t columns = std::min(k, allowed.count());
   float* const scores = scores_.place_of<float>(kQueries * columns, Side::kEnd);
   std::int64_t* const rows = rows_.place_of<std::int64_t>(kQueries * columns, Side::kEnd);
