@@ -23,7 +23,7 @@ FINE = Codec(32, 8)
 
 @pytest.fixture
 def memory_path(tmp_path):
-    """A folder in memory, where there is such a file system: here syncing costs nothing, and its order is still seen."""
+    """A folder in memory, where there is such a file system: syncing costs nothing here, its order still matters."""
     memory = Path("/dev/shm")
     if not os.access(memory, os.W_OK):
         yield tmp_path

@@ -2,8 +2,6 @@
 
 import re
 import sqlite3
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -90,8 +88,6 @@ def test_a_file_cut_short_is_an_error(folder, name, open_first):
     reader = Collection.open(folder)
     if open_first:
         reader.search(vectors(1))  # which maps it
-        if name.startswith("sketch"):
-            pytest.skip("a mapped sketch is not looked at again; it is not read behind its end by an exact search")
     with path.open("r+b") as file:
         file.truncate(path.stat().st_size - 1)
     for read in (
@@ -230,62 +226,51 @@ HOSTILE = [
     "CREATE TRIGGER evil AFTER INSERT ON items BEGIN DELETE FROM items; END",
     "CREATE INDEX evil ON items (document)",
     "ALTER TABLE items ADD COLUMN more",
-    "DROP TABLE state; CREATE VIEW state AS SELECT 1 AS generation, 20 AS rows, 2 AS dead, 9 AS version, 0 AS sketch_rows",
+    "DROP TABLE state; CREATE VIEW state AS SELECT 1 AS generation, 20 AS rows, 2 AS dead, 9 AS version, 0 sketch_rows",
 ]
-HARMLESS = {"UPDATE state SET sketch_rows = 19"}
 
-TRY = """
-import sys
-import numpy as np
-from frazil import Collection, CollectionError
-wrong = []
-def attempt(call):
-    try:
-        return call()
-    except (CollectionError, ValueError) as error:
-        wrong.append(str(error) or repr(error))
-x = np.ones((2, 32))
-found = attempt(lambda: Collection.open(sys.argv[1]))
-if found is not None:
+
+def everything_wrong_with(folder):
+    """What every operation on a folder has to say; anything but a clear error fails the test."""
+    wrong = []
+
+    def attempt(call):
+        try:
+            return call()
+        except (CollectionError, ValueError) as error:
+            wrong.append(str(error) or repr(error))
+            return None
+
+    x = np.ones((2, 32))
+    found = attempt(lambda: Collection.open(folder))
+    if found is None:
+        return wrong
     report = attempt(found.verify)
-    if report is not None:
-        wrong += report.problems
+    wrong += report.problems if report is not None else []
     for k in (1, 50):
         for options in ({}, {"rerank": 60}, {"failure": 1e-3}, {"where": {"n": {"$gte": 0}}}, {"ids": ["i5", "i6"]}):
-            attempt(lambda: found.search(x, k=k, **options))
+            attempt(lambda k=k, options=options: found.search(x, k=k, **options))
     attempt(lambda: len(found))
     attempt(lambda: list(found))
     attempt(lambda: list(found.batches(3)))
     attempt(lambda: found.get(["i5", "i7"]))
-    attempt(lambda: found.info())
+    attempt(found.info)
     attempt(lambda: found.add(["new"], x[:1]))
     attempt(lambda: found.upsert(["i5", "i6"], x))
     attempt(lambda: found.delete(["i8", "i5"]))
-    attempt(lambda: found.build_sketch())
-    attempt(lambda: found.compact())
-print(len(wrong))
-"""
+    attempt(found.build_sketch)
+    attempt(found.compact)
+    found.close()
+    return wrong
 
 
-def test_hostile_catalogs_end_in_errors(folder, tmp_path):
-    """Each in a process of its own: none crashes it, none raises anything else, each is noticed by something."""
-    failures = []
-    for start in range(0, len(HOSTILE), 4):
-        running = []
-        for number, statement in enumerate(HOSTILE[start : start + 4]):
-            copy = copied(folder, tmp_path / f"hostile-{number}")
-            database = sqlite3.connect(copy / "catalog.sqlite3")
-            database.executescript(statement)
-            database.commit()
-            database.close()
-            command = [sys.executable, "-W", "error", "-c", TRY, str(copy)]
-            process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-            running.append((statement, process))
-        for statement, process in running:
-            out, err = process.communicate(timeout=60)
-            if process.returncode or int(out) == 0:
-                failures.append((statement, process.returncode, out, err[-600:]))
-    assert not failures
+@pytest.mark.parametrize("statement", HOSTILE)
+def test_hostile_catalogs_end_in_errors(statement, folder):
+    database = sqlite3.connect(folder / "catalog.sqlite3")
+    database.executescript(statement)
+    database.commit()
+    database.close()
+    assert everything_wrong_with(folder)
 
 
 def test_a_catalog_of_random_bytes(folder, tmp_path):

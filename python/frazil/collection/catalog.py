@@ -344,6 +344,7 @@ class Catalog:
         for what, query, wanted in (
             ("items", "SELECT count(*) FROM items", state.rows - state.dead),
             ("dead rows", "SELECT count(DISTINCT row) FROM dead", state.dead),
+            ("the last dead row's number", "SELECT coalesce(max(number), 0) FROM dead", state.dead),
             ("rows of items out of range", f"SELECT count(*) FROM items WHERE row < 0 OR row >= {state.rows}", 0),
             ("items in dead rows", "SELECT count(*) FROM items WHERE row IN (SELECT row FROM dead)", 0),
             ("ids of a wrong type", "SELECT count(*) FROM items WHERE typeof(id) NOT IN ('integer', 'text')", 0),

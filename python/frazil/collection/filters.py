@@ -9,8 +9,8 @@ filters, `$not` takes one.
 
 Values are strings, numbers, booleans (equal to 1 and 0, as in Python) and None, which equals null as well as a field
 that is not there. Orders are among numbers, or among strings by code point; a number is neither above nor below a
-string. `$ne`, `$nin` and `$not` are exactly what `$eq`, `$in` and the filter within are not. Lists and dicts among the
-metadata are kept, but not to be filtered by.
+string. `$ne`, `$nin` and `$not` are exactly what `$eq`, `$in` and the filter within are not. A list or dict among the
+metadata counts as a string, its JSON text.
 """
 
 from __future__ import annotations
@@ -105,7 +105,7 @@ class _Compiler:
         path = field_path(name)
         self._values.append(name if path is None else path)
         # A key with quotes in it: json_each knows keys as they are, at the price of speed.
-        each = "(SELECT atom FROM json_each(metadata) WHERE key = ?)"
+        each = "(SELECT value FROM json_each(metadata) WHERE key = ?)"
         return each if path is None else "json_extract(metadata, ?)"
 
     def _value(self, name: str, value: Any) -> str:
@@ -114,7 +114,7 @@ class _Compiler:
         if isinstance(value, bool):
             value = int(value)
         if isinstance(value, int) and not -(2**63) <= value < 2**63:
-            value = float(value) if abs(value) < 2**1023 else math.copysign(math.inf, value)
+            value = float(value) if abs(value) < 2**1023 else math.inf if value > 0 else -math.inf
         if isinstance(value, str) or (isinstance(value, int) or value in (math.inf, -math.inf)):
             self._values.append(value)
             return "?"

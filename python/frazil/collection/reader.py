@@ -174,6 +174,9 @@ class Reader:
             if rerank is not None:
                 path = codes_path(self._folder, "rerank", state.generation)
                 codefiles.check_size(path, state.rows * rerank.row_bytes)
+            if state.sketch_rows:
+                path = sketch_path(self._folder, state.generation, state.sketch_rows)
+                codefiles.check_size(path, Sketch.size(codec, state.sketch_rows))
 
     def _map_sketch(self, state: State) -> Sketch | None:
         if not state.sketch_rows:
