@@ -23,6 +23,7 @@ NAME = "catalog.sqlite3"
 FORMAT_VERSION = 1
 _APPLICATION_ID = 0x667A6331  # "fzc1", at byte 68 of the file
 _AT_ONCE = 500  # values of an IN (…): old SQLites take 999 parameters
+_TEXT_OF = 1 << 20  # row numbers in one text
 _MOST_ROWS = 1 << 48
 
 _TABLES = {
@@ -255,8 +256,11 @@ class Catalog:
 
     def dead_rows(self, known: int, state: State) -> NDArray[np.int64]:
         """Return the rows that have died since `known` were dead, int64 (n,)."""
-        (text,) = self._run("SELECT group_concat(row) FROM dead WHERE number > ?", (known,))[0]
-        found = self._checked_rows(np.fromstring(text or "", np.int64, sep=","), state.rows, "dead")
+        query = "SELECT group_concat(row) FROM dead WHERE number > ? AND number <= ?"
+        starts = range(known, state.dead, _TEXT_OF)
+        texts = (self._run(query, (start, min(start + _TEXT_OF, state.dead)))[0][0] for start in starts)
+        parts = [np.fromstring(text or "", np.int64, sep=",") for text in texts]
+        found = self._checked_rows(np.concatenate([np.empty(0, np.int64), *parts]), state.rows, "dead")
         if len(found) != state.dead - known:
             raise self._broken(f"dead: holds {len(found):,} rows where {state.dead - known:,} are counted")
         return found

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from frazil._arrays import as_codes, as_count
 from frazil.codec import Codec
-from frazil.collection import checks, writer
+from frazil.collection import checks, exchange, writer
 from frazil.collection.arguments import as_ids, as_metadatas, as_notes, as_texts, shown
 from frazil.collection.catalog import NAME, Catalog, Properties
 from frazil.collection.checks import Report
@@ -28,13 +28,15 @@ __all__ = ["Collection", "Records"]
 
 
 class Records(NamedTuple):
-    """Items of a collection; all four are of the same length."""
+    """Items of a collection; all are of the same length."""
 
     ids: list[str | int]
     codes: NDArray[np.uint8]
     """uint8 (n, row_bytes)"""
     documents: list[str | None]
     metadatas: list[dict[str, Any] | None]
+    rerank_codes: NDArray[np.uint8] | None
+    """uint8 (n, rerank_codec.row_bytes), where the collection re-ranks"""
 
 
 class Collection:
@@ -235,6 +237,23 @@ class Collection:
         with self._writing() as writing:
             return writing.delete(names)
 
+    def import_(self, path: str | os.PathLike[str], *, upsert: bool = False) -> int:
+        """Add all items of a file, part by part, each part whole; return how many.
+
+        Args:
+            path: .parquet or .arrow with the columns of `export` (document and metadata may be missing), or .npy of
+                codes or float embeddings with NAME.ids.npy beside it.
+            upsert: replace items that are there already; else they are an error.
+
+        Raises:
+            ValueError: the file is of another codec or of another form, or as for `add`.
+            ImportError: pyarrow is missing.
+            OSError: the file cannot be read.
+            CollectionError: as for `add`.
+        """
+        self._check_open()
+        return exchange.import_file(self, Path(path), upsert=upsert)
+
     def compact(self) -> int:
         """Write the living rows into new files and switch to them, in one step for readers; return the rows saved.
 
@@ -332,7 +351,7 @@ class Collection:
             ids: n strings or integers.
 
         Returns:
-            Records(ids, codes, documents, metadatas).
+            Records(ids, codes, documents, metadatas, rerank_codes).
         """
         self._check_open()
         names = as_ids(ids)
@@ -351,6 +370,21 @@ class Collection:
                     yield _records(catalog, view, items)
         finally:
             catalog.close()
+
+    def export(self, path: str | os.PathLike[str]) -> int:
+        """Write all items to a file; return how many.
+
+        Args:
+            path: .parquet or .arrow (the columns id, codes, rerank, document, metadata; codes as fixed_size_binary,
+                their codec as JSON in the field's metadata; metadata as JSON), or .npy (the codes, and NAME.ids.npy).
+
+        Raises:
+            ValueError: another kind of file, or ids of both kinds.
+            ImportError: pyarrow is missing.
+            OSError: the file cannot be written.
+        """
+        self._check_open()
+        return exchange.export(self, Path(path))
 
     def __iter__(self) -> Iterator[str | int]:
         """Yield all ids by row."""
@@ -496,7 +530,9 @@ class _Source:
 def _records(catalog: Catalog, view: View, items: list[Any]) -> Records:
     checked = [to_item(catalog, view, item) for item in items]
     rows = np.array([item[0] for item in checked], np.int64)
-    return Records([item[1] for item in checked], view.codes[rows], [i[2] for i in checked], [i[3] for i in checked])
+    columns = [[item[column] for item in checked] for column in (1, 2, 3)]
+    reranked = None if view.rerank is None else view.rerank[rows]
+    return Records(columns[0], view.codes[rows], columns[1], columns[2], reranked)  # type: ignore[arg-type]
 
 
 def _is_there(folder: Path) -> bool:
