@@ -59,7 +59,7 @@ def _compare(
     base_time = statistics.median(base_time for base_time, _ in pairs)
     ratio = statistics.median(ratios)
     print(
-        f"| {what} | {beside} | {base_time * 1e3:,.2f} ms | {ratio:.3f} | {ratios[0]:.3f}–{ratios[-1]:.3f} | {wanted} |",
+        f"| {what} | {beside} | {base_time * 1e3:,.2f} ms | {ratio:.3f} | {ratios[0]:.3f} to {ratios[-1]:.3f} | {wanted} |",
         flush=True,
     )
 
@@ -138,6 +138,14 @@ def _measure_filters(folder: Path, rows: int, repeats: int) -> None:
 
             return run
 
+        def committed(where: dict[str, object]) -> Callable[[], object]:
+            def run() -> object:
+                collection.upsert([0], codes=codes[:1], metadatas=[{"group": 0}])
+                return collection.search(query, where=where)
+
+            return run
+
+        codes = np.memmap(folder / "filtered" / "codes-1.bin", np.uint8, "r").reshape(rows, 128)
         mask = np.ones(rows, np.bool_)
         some = np.arange(0, rows) % 100 != 5
         for what, function, wanted in (
@@ -145,10 +153,10 @@ def _measure_filters(folder: Path, rows: int, repeats: int) -> None:
             ("filter for 1%, new", fresh(one), "≤ 0.2"),
             ("filter for all, seen before", lambda: collection.search(query, where=everything), "≤ 1.1"),
             ("filter for all, new", fresh(everything), ""),
+            ("filter for all, after a commit", committed(everything), ""),
             ("mask of all", lambda: collection.search(query, allow=mask), "≤ 1.1"),
             ("mask of 99%, given to Codec.search", lambda: ARCTIC_INT4.search(query, codes, allow=some), ""),
         ):
-            codes = np.memmap(folder / "filtered" / "codes-1.bin", np.uint8, "r").reshape(rows, 128)
             _compare(f"{what}, {rows:,} rows", function, "no filter", lambda: collection.search(query), repeats, wanted)
 
 

@@ -193,17 +193,25 @@ class Reader:
         return sketch
 
     def rows_where(self, catalog: Catalog, view: View, condition: str, values: list[Any]) -> NDArray[np.int64]:
-        """Return the rows that meet a condition, ascending; kept until something is committed."""
-        key = repr((condition, values))
+        """Return the rows that meet a condition, ascending.
+
+        They are kept: rows do not change, so that after a commit only new ones are asked for, and dead ones dropped.
+        """
+        key, now = repr((condition, values)), view.state
         with self._lock:
-            state, rows = self._filters.get(key, (None, None))
-            if rows is not None and state == view.state:
-                self._filters.move_to_end(key)
-                return rows
-        rows = catalog.rows_where(condition, values, view.state.rows)
+            state, rows = self._filters.get(key, (now, None))
+        if rows is None or state.generation != now.generation or state.version > now.version:
+            rows = catalog.rows_where(condition, values, 0, now.rows)
+        elif state.version == now.version:
+            return rows
+        else:
+            if state.dead < now.dead and view.alive is not None:
+                rows = rows[view.alive[rows]]
+            if state.rows < now.rows:
+                rows = np.concatenate((rows, catalog.rows_where(condition, values, state.rows, now.rows)))
         rows.setflags(write=False)
         with self._lock:
-            self._filters[key] = view.state, rows
+            self._filters[key] = now, rows
             self._filters.move_to_end(key)
             while len(self._filters) > _FILTERS_KEPT:
                 self._filters.popitem(last=False)
