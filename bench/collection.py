@@ -54,14 +54,13 @@ def _timed(function: Callable[[], object]) -> float:
 def _compare(
     what: str, function: Callable[[], object], beside: str, base: Callable[[], object], repeats: int, wanted: str
 ) -> None:
+    """Print a line of the table."""
     pairs = [(_timed(base), _timed(function)) for _ in range(repeats)]
     ratios = sorted(time_ / base_time for base_time, time_ in pairs)
     base_time = statistics.median(base_time for base_time, _ in pairs)
     ratio = statistics.median(ratios)
-    print(
-        f"| {what} | {beside} | {base_time * 1e3:,.2f} ms | {ratio:.3f} | {ratios[0]:.3f} to {ratios[-1]:.3f} | {wanted} |",
-        flush=True,
-    )
+    numbers = f"{base_time * 1e3:,.2f} ms | {ratio:.3f} | {ratios[0]:.3f} to {ratios[-1]:.3f}"
+    print(f"| {what} | {beside} | {numbers} | {wanted} |", flush=True)
 
 
 def _measure_add(folder: Path, codes: np.ndarray, kind: str, repeats: int) -> None:

@@ -400,6 +400,7 @@ def test_readers_see_commits(collection):
         assert reader.search(vectors(10)[2], k=1).ids == ["i2"]
 
 
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
 def test_fork(collection):
     """A forked child reads; it may write only when its parent no longer does; and the parent's lock dies with it."""
@@ -435,6 +436,7 @@ def test_fork(collection):
         assert_whole(again)
 
 
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
 def test_a_childs_copy_does_not_keep_the_lock(collection):
     read, write = os.pipe()
@@ -449,6 +451,39 @@ def test_a_childs_copy_does_not_keep_the_lock(collection):
     os.waitpid(child, 0)
     os.close(read)
     os.close(write)
+
+
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+def test_a_fork_beside_threads_that_search(collection):
+    """Their connections are copied into the child, too, and left alone there."""
+    done = threading.Event()
+    searched = threading.Barrier(4)
+
+    def search():
+        collection.search(vectors(1))
+        searched.wait()
+        done.wait()
+
+    threads = [threading.Thread(target=search) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    searched.wait()
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            gc.collect()
+            assert collection.search(vectors(10)[3], k=1).ids == ["i3"]
+            code = 0
+        finally:
+            os._exit(code)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    done.set()
+    for thread in threads:
+        thread.join()
+    collection.add(["more"], vectors(1))
+    assert_whole(collection)
 
 
 def test_threads_share_a_collection(collection):

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sqlite3
+import weakref
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -69,11 +71,28 @@ class State(NamedTuple):
 
 
 class _Connection(sqlite3.Connection):
-    """A connection that closes itself where its thread ends without a word."""
+    """A connection that closes itself where its thread ends without a word, but never in a forked child."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._pid = os.getpid()
+        _open.add(self)
+
+    def close(self) -> None:
+        """Close the connection; in a forked child do nothing: SQLite wants its copies neither used nor closed."""
+        if self._pid == os.getpid():
+            super().close()
 
     def __del__(self) -> None:
         with contextlib.suppress(sqlite3.Error):
             self.close()
+
+
+_open: weakref.WeakSet[_Connection] = weakref.WeakSet()
+_kept: list[_Connection] = []  # by a child for ever: other threads' connections would end, and so close, in the fork
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=lambda: _kept.extend(_open), after_in_parent=_kept.clear)
 
 
 @contextlib.contextmanager

@@ -427,7 +427,10 @@ class Collection:
         self._check_open()
         with self._reader.snapshot() as (_, view):
             state = view.state
-            sizes = {path.name: path.stat().st_size for path in sorted(self.path.iterdir()) if path.is_file()}
+            sizes = {}
+            for path in sorted(self.path.iterdir()):
+                with contextlib.suppress(FileNotFoundError):  # removed meanwhile by a writer
+                    sizes[path.name] = path.stat().st_size
             return {
                 "path": str(self.path),
                 "codec": self.codec,
@@ -472,7 +475,6 @@ class Collection:
 
     def _check_open(self) -> None:
         if self._pid != os.getpid():  # forked: the writer's lock and connection are the parent's
-            writer.abandon(self._writer)
             self._writer, self._lock, self._pid = None, threading.RLock(), os.getpid()
         if self._is_closed:
             raise CollectionError(f"{self.path}: this Collection was closed")

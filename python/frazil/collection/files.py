@@ -64,8 +64,11 @@ def sync_folder(folder: Path) -> None:
 
 def truncate(file: int, size: int) -> None:
     """Cut a file; on Windows one that is mapped stays as it is."""
-    with contextlib.suppress(PermissionError):
+    try:
         os.ftruncate(file, size)
+    except OSError:
+        if os.name != "nt":
+            raise
 
 
 def size_of(file: int) -> int:

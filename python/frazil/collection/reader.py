@@ -24,8 +24,6 @@ __all__ = ["Reader", "View"]
 
 _FILTERS_KEPT = 16
 
-_abandoned: list[Any] = []  # connections that a fork has copied: SQLite wants them neither used nor closed in the child
-
 
 @dataclass(frozen=True)
 class View:
@@ -60,15 +58,13 @@ class Reader:
     def _reset(self) -> None:
         self._pid = os.getpid()
         self._local = threading.local()
-        self._connections: list[Catalog] = []
         self._lock = threading.Lock()
         self._view: View | None = None
         self._filters: OrderedDict[str, tuple[State, NDArray[np.int64]]] = OrderedDict()
 
     def _catalog(self) -> Catalog:
         """Return the connection of this thread, of this process."""
-        if self._pid != os.getpid():
-            _abandoned.append((self._local, self._connections))
+        if self._pid != os.getpid():  # forked
             self._reset()
         catalog: Catalog | None = getattr(self._local, "catalog", None)
         if catalog is None:
@@ -96,10 +92,9 @@ class Reader:
 
     def close(self) -> None:
         """Close this thread's connection; others close theirs as they end."""
-        if self._pid == os.getpid():
-            catalog = getattr(self._local, "catalog", None)
-            if catalog is not None:
-                catalog.close()
+        catalog = getattr(self._local, "catalog", None)
+        if catalog is not None:
+            catalog.close()
         self._local = threading.local()
         self._view = None
         self._filters.clear()

@@ -21,7 +21,7 @@ from frazil.collection.filters import field_path
 from frazil.collection.lock import WriterLock
 from frazil.sketch import Sketch
 
-__all__ = ["Writer", "abandon", "create"]
+__all__ = ["Writer", "create"]
 
 _AT_ONCE = 4 * BLOCK_ROWS  # rows packed, written and entered at a time: memory stays flat whatever a call is given
 
@@ -58,14 +58,6 @@ def create(folder: Path, properties: Properties) -> None:
             catalog.close()
     finally:
         lock.release()
-
-
-def abandon(writer: Writer | None) -> None:
-    """Keep a writer that a fork has copied from being used or closed in the child."""
-    _abandoned.append(writer)
-
-
-_abandoned: list[Writer | None] = []
 
 
 def kinds(properties: Properties) -> list[tuple[str, Codec]]:
