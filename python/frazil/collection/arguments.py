@@ -30,9 +30,10 @@ def as_ids(ids: Any, name: str = "ids") -> list[str | int]:
         found = [_as_id(one, name) for one in found]
         kinds = set(map(type, found))
     if int in kinds:
-        wrong = next((one for one in found if type(one) is int and one not in _INT64), None)
-        if wrong is not None:
-            raise ValueError(f"{name}: expected integers of 64 bits, got {wrong}")
+        numbers = found if kinds == {int} else [one for one in found if type(one) is int]
+        for extreme in (min(numbers), max(numbers)):
+            if extreme not in _INT64:
+                raise ValueError(f"{name}: expected integers of 64 bits, got {extreme}")
     if str in kinds:
         _check_unicode((one for one in found if type(one) is str), name)
     return found
@@ -55,15 +56,15 @@ def _check_unicode(texts: Iterable[str], name: str) -> None:
                 raise ValueError(f"{name}: {text!r} is not valid Unicode") from None
 
 
-def as_texts(documents: Any, count: int, name: str = "documents") -> list[str | None]:
-    """Return `count` texts, None where there is none.
+def as_texts(documents: Any, count: int, name: str = "documents") -> list[str | None] | None:
+    """Return `count` texts, None where there is none; None if there are none at all.
 
     Raises:
         TypeError: something else is among them.
         ValueError: there are more or fewer, or one is not valid Unicode.
     """
     if documents is None:
-        return [None] * count
+        return None
     texts = _as_list(documents, count, name)
     for text in texts:
         if text is not None and not isinstance(text, str):
@@ -72,15 +73,15 @@ def as_texts(documents: Any, count: int, name: str = "documents") -> list[str | 
     return texts
 
 
-def as_metadatas(metadatas: Any, count: int, name: str = "metadatas") -> list[str | None]:
-    """Return `count` dicts as JSON texts, None where there is none.
+def as_metadatas(metadatas: Any, count: int, name: str = "metadatas") -> list[str | None] | None:
+    """Return `count` dicts as JSON texts, None where there is none; None if there are none at all.
 
     Raises:
         TypeError: something is no dict, or not of JSON's types.
         ValueError: there are more or fewer; or a NaN or infinity, or invalid Unicode, is among the values.
     """
     if metadatas is None:
-        return [None] * count
+        return None
     return [None if one is None else _as_json(one, name) for one in _as_list(metadatas, count, name)]
 
 

@@ -126,8 +126,8 @@ class Writer:
         self,
         ids: Sequence[Any],
         rows: Any,
-        documents: Sequence[Any],
-        metadatas: Sequence[Any],
+        documents: Sequence[Any] | None,
+        metadatas: Sequence[Any] | None,
         notes: Sequence[tuple[str, str]],
         *,
         replace: bool,
@@ -137,7 +137,7 @@ class Writer:
         Args:
             ids: checked, no two alike.
             rows: called with (kind, codec, first, stop) for a part's codes, uint8 (stop - first, row_bytes).
-            documents: as the catalog holds them.
+            documents: as the catalog holds them; None: nulls.
             metadatas: likewise.
             notes: to be written with them.
             replace: items that are there already are replaced; else they are an error.
@@ -160,7 +160,9 @@ class Writer:
                     self._catalog.delete_rows(old, dead)
                     dead += len(old)
                 try:
-                    self._catalog.insert(state.rows + first, ids[part], documents[part], metadatas[part])
+                    columns = {"document": documents, "metadata": metadatas}
+                    values = {name: some if some is None else some[part] for name, some in columns.items()}
+                    self._catalog.insert(state.rows + first, ids[part], **values)
                 except sqlite3.IntegrityError:
                     self._catalog.end()
                     present = {name for _, name in self._catalog.rows_of_ids(ids)}
