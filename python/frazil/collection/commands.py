@@ -9,7 +9,7 @@ from typing import Any
 
 from frazil.collection.collection import Collection
 from frazil.collection.errors import CollectionError
-from frazil.collection.indexing import Indexing, index
+from frazil.collection.indexing import Indexing, index, load_encoder
 
 __all__ = ["run_export", "run_index", "run_info", "run_search", "run_verify"]
 
@@ -28,9 +28,7 @@ def run_search(arguments: argparse.Namespace) -> None:
         if model is None:
             raise ValueError(f"{arguments.folder} does not say which model its embeddings are of; --model does")
         where = _as_filter(arguments.where)
-        from frazil.encoder import Encoder
-
-        query = Encoder(model, revision=collection.revision).encode_query(arguments.text, show_progress_bar=False)
+        query = load_encoder(model, collection.revision).encode_query(arguments.text, show_progress_bar=False)
         try:
             hits = collection.search(query, k=arguments.k, where=where, rerank=arguments.rerank)
         except TypeError as error:  # what JSON can say wrongly in a filter

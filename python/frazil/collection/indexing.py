@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,7 +18,7 @@ from frazil.collection.sources import Part, Source, absolute, open_source
 if TYPE_CHECKING:
     from frazil.encoder import Encoder
 
-__all__ = ["Indexing", "index"]
+__all__ = ["Indexing", "index", "load_encoder"]
 
 _TEXTS, _EMBEDDINGS = 512, 50_000  # items of a commit
 
@@ -58,6 +58,17 @@ def index(paths: Sequence[Path], options: Indexing) -> tuple[int, int]:
         return added, len(collection)
 
 
+def load_encoder(model: str | None, revision: str | None) -> Encoder:
+    """Return the encoder of a model, None being arctic, without the bars that transformers shows."""
+    with contextlib.suppress(ImportError):  # Encoder says what is missing
+        from transformers.utils import logging
+
+        logging.disable_progress_bar()  # type: ignore[no-untyped-call, unused-ignore]
+    from frazil.encoder import Encoder
+
+    return Encoder(revision=revision) if model is None else Encoder(model, revision=revision)
+
+
 class _Lazy:
     """The encoder, loaded (seconds) when there is something to encode."""
 
@@ -68,9 +79,7 @@ class _Lazy:
 
     def get(self) -> Encoder:
         if self._encoder is None:
-            from frazil.encoder import Encoder
-
-            self._encoder = Encoder() if self.name is None else Encoder(self.name)
+            self._encoder = load_encoder(self.name, None)
             self.name = self._encoder.name
         return self._encoder
 
@@ -124,7 +133,7 @@ def _embeddings(part: Part, encoder: _Lazy) -> Any:
     return encoder.get().encode_document(part.texts, show_progress_bar=False)
 
 
-@contextmanager
+@contextlib.contextmanager
 def _progress(title: str, begun: int, count: int) -> Iterator[Callable[[int], None]]:
     """Show a bar with rate and time left on stderr, where that is a terminal and rich is there."""
     try:

@@ -23,6 +23,7 @@ from frazil.sketch import Sketch
 __all__ = ["Reader", "View"]
 
 _FILTERS_KEPT = 16
+_DENSE = 8  # one of so many rows allowed, and a mask takes no more room than a list, and is walked faster
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,7 @@ class Reader:
         self._local = threading.local()
         self._lock = threading.Lock()
         self._view: View | None = None
-        self._filters: OrderedDict[str, tuple[State, NDArray[np.int64]]] = OrderedDict()
+        self._filters: OrderedDict[str, tuple[State, NDArray[Any]]] = OrderedDict()
 
     def _catalog(self) -> Catalog:
         """Return the connection of this thread, of this process."""
@@ -187,30 +188,35 @@ class Reader:
             raise CollectionError(f"{path}: is the sketch of other codes: {sketch!r}")
         return sketch
 
-    def rows_where(self, catalog: Catalog, view: View, condition: str, values: list[Any]) -> NDArray[np.int64]:
-        """Return the rows that meet a condition, ascending.
+    def allowed_where(self, catalog: Catalog, view: View, condition: str, values: list[Any]) -> NDArray[Any]:
+        """Return the rows that meet a condition: a bool mask (rows,) or, of few, row numbers, int64, ascending.
 
         They are kept: rows do not change, so that after a commit only new ones are asked for, and dead ones dropped.
         """
         key, now = repr((condition, values)), view.state
         with self._lock:
-            state, rows = self._filters.get(key, (now, None))
-        if rows is None or state.generation != now.generation or state.version > now.version:
+            state, allowed = self._filters.get(key, (now, None))
+        if allowed is None or state.generation != now.generation or state.version > now.version:
             rows = catalog.rows_where(condition, values, 0, now.rows)
         elif state.version == now.version:
-            return rows
+            return allowed
         else:
+            rows = np.flatnonzero(allowed) if allowed.dtype == np.bool_ else allowed
             if state.dead < now.dead and view.alive is not None:
                 rows = rows[view.alive[rows]]
             if state.rows < now.rows:
                 rows = np.concatenate((rows, catalog.rows_where(condition, values, state.rows, now.rows)))
-        rows.setflags(write=False)
+        allowed = rows
+        if len(rows) * _DENSE >= now.rows:
+            allowed = np.zeros(now.rows, np.bool_)
+            allowed[rows] = True
+        allowed.setflags(write=False)
         with self._lock:
-            self._filters[key] = now, rows
+            self._filters[key] = now, allowed
             self._filters.move_to_end(key)
             while len(self._filters) > _FILTERS_KEPT:
                 self._filters.popitem(last=False)
-        return rows
+        return allowed
 
 
 def _alive(catalog: Catalog, state: State, old: View | None) -> NDArray[np.bool_] | None:

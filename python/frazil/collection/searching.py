@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,8 +20,6 @@ from frazil.collection.filters import compile_filter
 from frazil.collection.reader import Reader, View
 
 __all__ = ["Hits", "Request", "search", "to_item"]
-
-_DENSE = 8  # one of so many rows allowed, and a mask is walked faster than a list
 
 
 class Hits(NamedTuple):
@@ -79,28 +78,31 @@ def search(reader: Reader, queries: Any, request: Request) -> Hits:
 
 def _allowed(reader: Reader, catalog: Catalog, view: View, request: Request) -> NDArray[Any] | None:
     """Return the rows that may be found, as `Codec.search` takes them: the living ones that all filters let through."""
-    rows: NDArray[np.int64] | None = None
+    parts: list[NDArray[Any]] = []
     if request.where is not None:
         condition, values = compile_filter(request.where, view.fields)
-        rows = reader.rows_where(catalog, view, condition, values)
+        parts.append(reader.allowed_where(catalog, view, condition, values))
     if request.ids is not None:
-        named = np.array(sorted({row for row, _ in catalog.rows_of_ids(request.ids)}), np.int64)
-        if named.size and not 0 <= named[0] <= named[-1] < view.state.rows:
+        rows = np.array(sorted({row for row, _ in catalog.rows_of_ids(request.ids)}), np.int64)
+        if rows.size and not 0 <= rows[0] <= rows[-1] < view.state.rows:
             raise CollectionError(f"{catalog.path}: is damaged: items have rows out of range")
-        rows = named if rows is None else np.intersect1d(rows, named, assume_unique=True)
-    if request.allow is None and rows is None:
-        return view.alive
+        parts.append(rows)
     if request.allow is not None:
-        mask = _as_mask(request.allow, view)
-        rows = np.flatnonzero(mask) if rows is None else rows[mask[rows]]
-    assert rows is not None
-    if len(rows) == view.state.rows:
-        return None
-    if len(rows) * _DENSE < view.state.rows:
-        return rows
-    dense = np.zeros(view.state.rows, np.bool_)
-    dense[rows] = True
-    return dense
+        parts.append(_as_mask(request.allow, view))
+    if not parts:
+        return view.alive
+    allowed = functools.reduce(_both, parts)
+    return None if allowed.dtype == np.bool_ and allowed.all() else allowed
+
+
+def _both(a: NDArray[Any], b: NDArray[Any]) -> NDArray[Any]:
+    """Return the rows that both allow, each a mask or ascending row numbers."""
+    if a.dtype == b.dtype == np.bool_:
+        both: NDArray[np.bool_] = np.logical_and(a, b)
+        return both
+    if a.dtype == np.bool_:
+        a, b = b, a
+    return a[b[a]] if b.dtype == np.bool_ else np.intersect1d(a, b, assume_unique=True)
 
 
 def _as_mask(allow: Any, view: View) -> NDArray[np.bool_]:
