@@ -387,6 +387,14 @@ def test_one_writer(collection, tmp_path):
     other.close()
 
 
+def test_a_forgotten_writer_lets_go(tmp_path):
+    forgotten = filled(tmp_path / "store")
+    del forgotten
+    gc.collect()
+    with Collection.open(tmp_path / "store") as other:
+        other.add(["a"], vectors(1))
+
+
 def test_readers_see_commits(collection):
     with Collection.open(collection.path) as reader:
         assert len(reader) == 10

@@ -48,6 +48,10 @@ class WriterLock:
             os.close(self._file)
             self._file = None
 
+    def __del__(self) -> None:
+        if hasattr(self, "_file"):  # else it was never held
+            self.release()
+
 
 _held: weakref.WeakSet[WriterLock] = weakref.WeakSet()
 
