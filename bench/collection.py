@@ -152,9 +152,9 @@ def _measure_filters(folder: Path, rows: int, repeats: int) -> None:
             ("filter for 1%, new", fresh(one), "≤ 0.2"),
             ("filter for all, seen before", lambda: collection.search(query, where=everything), "≤ 1.1"),
             ("filter for all, new", fresh(everything), ""),
-            ("filter for all, after a commit", committed(everything), ""),
             ("mask of all", lambda: collection.search(query, allow=mask), "≤ 1.1"),
             ("mask of 99%, given to Codec.search", lambda: ARCTIC_INT4.search(query, codes, allow=some), ""),
+            ("filter for all, after a commit", committed(everything), ""),
         ):
             _compare(f"{what}, {rows:,} rows", function, "no filter", lambda: collection.search(query), repeats, wanted)
 
