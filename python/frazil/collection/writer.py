@@ -80,10 +80,9 @@ class Writer:
         self._lock = WriterLock(folder / "writer.lock")
         try:
             self._catalog = Catalog(folder / NAME)
-            with self._transaction() as state:
-                for appender in self._appenders(state).values():
-                    appender.cut()
-                    appender.close()
+            with self._transaction() as state, contextlib.ExitStack() as stack:
+                for kind, codec in self._kinds:
+                    self._appender(kind, codec, state, stack).cut()
             self._tidy(state)
         except BaseException:
             self._lock.release()
@@ -111,16 +110,13 @@ class Writer:
         self._catalog.set_state(state._replace(version=state.version + 1))
         self._catalog.commit()
 
-    def _appenders(self, state: State) -> dict[str, Appender]:
-        return {
-            kind: Appender(
-                codes_path(self._folder, kind, state.generation),
-                codec.row_bytes,
-                state.rows,
-                self._catalog.last_block(kind, state.rows),
-            )
-            for kind, codec in self._kinds
-        }
+    def _appender(self, kind: str, codec: Codec, state: State, stack: contextlib.ExitStack) -> Appender:
+        """Open a file of the generation behind its last row; the stack closes it."""
+        last = self._catalog.last_block(kind, state.rows)
+        path = codes_path(self._folder, kind, state.generation)
+        appender = Appender(path, codec.row_bytes, state.rows, last)
+        stack.callback(appender.close)
+        return appender
 
     def add(
         self,
@@ -147,9 +143,7 @@ class Writer:
             CollectionError: it could not be written.
         """
         with self._transaction() as state, contextlib.ExitStack() as stack:
-            appenders = self._appenders(state)
-            for appender in appenders.values():
-                stack.callback(appender.close)
+            appenders = {kind: self._appender(kind, codec, state, stack) for kind, codec in self._kinds}
             dead = state.dead
             for first in range(0, len(ids), _AT_ONCE):
                 part = slice(first, min(len(ids), first + _AT_ONCE))
@@ -197,8 +191,7 @@ class Writer:
             alive[dead] = False
             new = state._replace(generation=state.generation + 1, rows=state.rows - state.dead, dead=0, sketch_rows=0)
             for kind, codec in self._kinds:
-                appender = Appender(codes_path(self._folder, kind, new.generation), codec.row_bytes, 0, None)
-                stack.callback(appender.close)
+                appender = self._appender(kind, codec, new._replace(rows=0), stack)
                 self._copy(kind, codec, state, alive, appender)
                 appender.cut()  # debris of a compaction that crashed
                 blocks = appender.sync()
