@@ -101,8 +101,8 @@ def test_texts_from_file_to_answer(suffix, fake, tmp_path, capsys):
     filtered = json.loads(run(capsys, "search", store, "x", "--where", where, "--json"))
     assert {hit["id"] for hit in filtered} == {"d3", "d4"}
     out = run(capsys, "info", store)
-    assert "codec             Codec(dim=64, bits=4, limit=0.18)\n" in out
-    assert "model             fake\n" in out
+    assert "codec                 Codec(dim=64, bits=4, limit=0.18)\n" in out
+    assert "model                 fake\n" in out
     assert run(capsys, "verify", store) == "30 items, 30 rows, 2 blocks: all as they were written\n"
     assert "30 items written" in run(capsys, "export", store, tmp_path / "out.parquet")
     assert pa.parquet.read_table(tmp_path / "out.parquet").num_rows == 30

@@ -301,9 +301,7 @@ def test_filters_follow_commits(tmp_path):
 
 
 def test_an_index_is_used(collection):
-    fields = {"a": 1} if "a" in collection.info()["indexed_fields"] else {}
-    if not fields:
-        pytest.skip("no index here")
+    found = "INDEX m_" if "a" in collection.info()["indexed_fields"] else "SCAN"
     with collection._reader.snapshot() as (catalog, view):
         for where in (
             {"a": 1},
@@ -315,4 +313,4 @@ def test_an_index_is_used(collection):
         ):
             sql, values = compile_filter(where, view.fields)
             plan = catalog._run(f"EXPLAIN QUERY PLAN SELECT group_concat(row) FROM items WHERE {sql}", values)
-            assert "INDEX m_" in plan[0][3], (where, plan)
+            assert found in plan[0][3], (where, plan)

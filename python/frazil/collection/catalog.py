@@ -274,7 +274,7 @@ class Catalog:
         # One text is several times as fast as a tuple for each row. Of few new rows, each is looked at: no index is.
         source = f"items NOT INDEXED WHERE row >= {first:d} AND" if first else "items WHERE"
         (text,) = self._run(f"SELECT group_concat(row) FROM {source} ({condition})", values)[0]
-        return self._checked_rows(np.fromstring(text or "", np.int64, sep=","), rows, "items")
+        return self._checked_rows(_numbers(text), rows, "items")
 
     def delete_rows(self, rows: Sequence[int], dead: int) -> None:
         """Delete items, and count their rows as dead; `dead` is how many were before."""
@@ -286,8 +286,7 @@ class Catalog:
         query = "SELECT group_concat(row) FROM dead WHERE number > ? AND number <= ?"
         starts = range(known, state.dead, _TEXT_OF)
         texts = (self._run(query, (start, min(start + _TEXT_OF, state.dead)))[0][0] for start in starts)
-        parts = [np.fromstring(text or "", np.int64, sep=",") for text in texts]
-        found = self._checked_rows(np.concatenate([np.empty(0, np.int64), *parts]), state.rows, "dead")
+        found = self._checked_rows(np.concatenate([_numbers(None), *map(_numbers, texts)]), state.rows, "dead")
         if len(found) != state.dead - known:
             raise self._broken(f"dead: holds {len(found):,} rows where {state.dead - known:,} are counted")
         return found
@@ -385,6 +384,11 @@ class Catalog:
             if count != wanted:
                 found.append(f"{what}: {count:,}, where {wanted:,} are expected")
         return found
+
+
+def _numbers(text: str | None) -> NDArray[np.int64]:
+    """Return what group_concat has made of integers, int64 (n,)."""
+    return np.fromstring(text, np.int64, sep=",") if text else np.empty(0, np.int64)
 
 
 def create_schema(catalog: Catalog, properties: Properties) -> None:

@@ -59,9 +59,9 @@ def run_info(folder: Path) -> None:
     sizes = info.pop("bytes")
     for name, value in info.items():
         shown = ", ".join(value) if isinstance(value, list) else f"{value:,}" if isinstance(value, int) else value
-        print(f"{name.replace('_', ' '):18}{'none' if shown in (None, '') else shown}")
+        print(f"{name.replace('_', ' '):22}{'none' if shown in (None, '') else shown}")
     for name, size in sizes.items():
-        print(f"{name:18}{size:,} bytes")
+        print(f"{name:22}{size:,} bytes")
 
 
 def run_verify(arguments: argparse.Namespace) -> None:
