@@ -238,6 +238,10 @@ def test_what_goes_wrong_is_one_line(fake, tmp_path, capsys):
     assert "rerank" in error(capsys, "search", tmp_path / "texts", "x", "--rerank", "50")
     for command in (["search", tmp_path / "none", "x"], ["info", tmp_path / "none"], ["verify", tmp_path / "none"]):
         assert "holds no collection" in error(capsys, *command)
+    for note in ("no JSON", "[]", "{}", '{"first": "a", "done": 1, "fingerprint": "x"}', '{"first": -1, "done": 1}'):
+        with Collection.open(tmp_path / "texts") as found:
+            found.upsert([], np.empty((0, 64)), notes={"source:/x": note})
+        assert "a source's note" in error(capsys, "index", jsonl, "-o", tmp_path / "texts")
     assert "ends in .parquet" in error(capsys, "export", store, tmp_path / "x.txt")
     with (store / "codes-1.bin").open("r+b") as file:
         file.write(b"damage")

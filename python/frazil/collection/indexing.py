@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from frazil.codec import Codec
 from frazil.collection.catalog import NAME
 from frazil.collection.collection import Collection
+from frazil.collection.errors import CollectionError
 from frazil.collection.sources import Part, Source, absolute, open_source
 
 if TYPE_CHECKING:
@@ -104,7 +105,7 @@ def _open(sources: Sequence[Source], options: Indexing, encoder: _Lazy) -> Colle
 
 def _index(collection: Collection, source: Source, encoder: _Lazy) -> int:
     key = f"source:{absolute(source.path)}"
-    notes = {name: json.loads(text) for name, text in collection.notes.items() if name.startswith("source:")}
+    notes = {name: _as_note(collection, text) for name, text in collection.notes.items() if name.startswith("source:")}
     first = max((note["first"] + note["done"] for note in notes.values()), default=0)
     note = notes.get(key, {"first": first, "done": 0, "fingerprint": source.fingerprint})
     if note["fingerprint"] != source.fingerprint:
@@ -125,6 +126,15 @@ def _index(collection: Collection, source: Source, encoder: _Lazy) -> int:
                 raise ValueError(f"{source.path}: {error}") from None
             advance(size)
     return int(note["done"] - begun)
+
+
+def _as_note(collection: Collection, text: str) -> dict[str, Any]:
+    """Return how far a file has been read, as `_index` noted it."""
+    with contextlib.suppress(ValueError, TypeError, KeyError):
+        note: dict[str, Any] = json.loads(text)
+        if isinstance(note["fingerprint"], str) and min(note["first"], note["done"]) >= 0:
+            return {"first": int(note["first"]), "done": int(note["done"]), "fingerprint": note["fingerprint"]}
+    raise CollectionError(f"{collection.path}: is damaged: a source's note is {text[:100]!r}")
 
 
 def _embeddings(part: Part, encoder: _Lazy) -> Any:
