@@ -95,7 +95,7 @@ def test_unknown_model_is_one_line(tmp_path: os.PathLike[str]) -> None:
     assert one_line(done) == "frazil: model: there is no folder '/no/such/folder'\n"
 
 
-@pytest.mark.parametrize("arguments", [(), ("nonsense",), ("demo", "-k", "0"), ("demo", "-k", "x"), ("info", "more")])
+@pytest.mark.parametrize("arguments", [(), ("nonsense",), ("demo", "-k", "0"), ("demo", "-k", "x"), ("info", "a", "b")])
 def test_wrong_usage(arguments: tuple[str, ...]) -> None:
     done = run(*arguments)
     assert done.returncode == 2

@@ -11,7 +11,7 @@ README = Path(__file__).parents[1] / "README.md"
 
 def test_code_runs(tmp_path):
     blocks = re.findall(r"```python\n(.*?)\n *```", README.read_text(encoding="utf-8"), flags=re.DOTALL)
-    assert len(blocks) == 4
+    assert len(blocks) == 5
     without_weights = [dedent(block) for block in blocks if "frazil.Encoder" not in block]
     program = "\n".join(without_weights)
     program = program.replace('frazil.use_kernels("avx2")', "frazil.use_kernels(frazil.kernels()[-1])")

@@ -153,6 +153,7 @@ def test_allow(isa, codec, density):
             check(codec, queries[:q], rows, k, query_bits, allow=mask)
             check(codec, queries[:q], rows, k, query_bits, allow=shuffled)
     check(codec, queries, rows, 10, allow=mask, threads=3)
+    check(codec, queries, rows, 10, allow=np.repeat(mask, 3)[1::3])
 
 
 VIEWS = {

@@ -1,6 +1,8 @@
 // Which rows a search may answer, and walking over them in blocks.
 #pragma once
 
+#include <algorithm>
+#include <cstdint>
 #include <cstring>
 #include <optional>
 #include <vector>
@@ -34,7 +36,8 @@ class AllowedRows {
   // Walks over the allowed rows of positions [begin, end), ascending, calling
   //   fn(const std::uint8_t* data, std::ptrdiff_t stride, std::size_t n, const std::int64_t* rows, std::int64_t first)
   // for blocks of at most `most` rows: their codes, and their row numbers (`rows`, or first, first + 1 … where `rows`
-  // is null). Codes are read where they lie if neighbours are allowed; else the allowed rows alone are copied together.
+  // is null). Codes are read where they lie if neighbours are allowed, at least kLongRun of a mask's; else the allowed
+  // rows alone are copied together.
   template <class Fn>
   void walk(const CodeMatrix& codes, std::size_t begin, std::size_t end, std::size_t most, Fn&& fn) const {
     if (kind_ == Kind::kAll) {
@@ -62,18 +65,44 @@ class AllowedRows {
       }
       rows.clear();
     };
-    for (std::size_t p = begin; p < end; ++p) {
-      if (kind_ == Kind::kList) {
-        rows.push_back(list_[p]);
-      } else if (mask_[static_cast<std::ptrdiff_t>(p) * stride_] != 0) {
-        rows.push_back(static_cast<std::int64_t>(p));
-      }
+    const auto push = [&](std::int64_t row) {
+      rows.push_back(row);
       if (rows.size() == most) flush();
+    };
+    if (kind_ == Kind::kList) {
+      for (std::size_t p = begin; p < end; ++p) push(list_[p]);
+    } else {
+      for (std::size_t p = next(begin, end, true); p < end;) {
+        const std::size_t stop = next(p, std::min(end, p + most), false);
+        if (stop - p >= kLongRun) {
+          flush();
+          fn(codes.row(p), codes.stride, stop - p, nullptr, static_cast<std::int64_t>(p));
+        } else {
+          for (std::size_t r = p; r < stop; ++r) push(static_cast<std::int64_t>(r));
+        }
+        p = next(stop, end, true);
+      }
     }
     flush();
   }
 
  private:
+  // Neighbours of a mask that are read where they lie; fewer are copied together with others.
+  static constexpr std::size_t kLongRun = 64;
+
+  // The first row from p on, below end, that the mask allows, or does not; else end.
+  std::size_t next(std::size_t p, std::size_t end, bool allowed) const {
+    if (stride_ == 1) {  // eight at a time, as long as none of them is it
+      for (std::uint64_t eight = 0; end - p >= sizeof eight; p += sizeof eight) {
+        std::memcpy(&eight, mask_ + p, sizeof eight);
+        const bool has_zero = ((eight - 0x0101010101010101) & ~eight & 0x8080808080808080) != 0;
+        if (allowed ? eight != 0 : has_zero) break;
+      }
+    }
+    while (p < end && (mask_[static_cast<std::ptrdiff_t>(p) * stride_] != 0) != allowed) ++p;
+    return p;
+  }
+
   enum class Kind { kAll, kMask, kList };
   Kind kind_ = Kind::kAll;
   std::size_t count_ = 0;

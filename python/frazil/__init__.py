@@ -4,7 +4,7 @@
 >>> codes = frazil.ARCTIC_INT4.pack(embeddings)              # float (n, 768) -> uint8 (n, 128)
 >>> hits = frazil.ARCTIC_INT4.search(queries, codes, k=10)   # hits.scores, hits.rows: (q, 10)
 
-Importing this module needs NumPy alone; `Encoder` imports torch and transformers when it is first used.
+Importing this module needs NumPy alone; `Encoder` imports torch and transformers, `Collection` SQLite, when first used.
 """
 
 from __future__ import annotations
@@ -17,12 +17,15 @@ from frazil.codec import ARCTIC_INT4, ARCTIC_INT8, Codec, Hits
 from frazil.sketch import Sketch
 
 if TYPE_CHECKING:
+    from frazil.collection import Collection, CollectionError
     from frazil.encoder import Encoder
 
 __all__ = [
     "ARCTIC_INT4",
     "ARCTIC_INT8",
     "Codec",
+    "Collection",
+    "CollectionError",
     "Encoder",
     "Hits",
     "Sketch",
@@ -34,11 +37,15 @@ __all__ = [
 
 
 def __getattr__(name: str) -> object:
-    """Import `Encoder` (torch, transformers) only when somebody asks for it."""
+    """Import `Encoder` (torch, transformers) and `Collection` (SQLite) only when somebody asks for them."""
     if name == "Encoder":
         from frazil.encoder import Encoder
 
         return Encoder
+    if name in ("Collection", "CollectionError"):
+        from frazil import collection
+
+        return getattr(collection, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

@@ -1,4 +1,4 @@
-"""The `frazil` command: `frazil info`, `frazil demo`, `frazil bench`."""
+"""The `frazil` command: info, demo, bench; and index, search, verify, export of collections."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ import importlib.metadata
 import os
 import platform
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
-from frazil import __version__, _native, active_kernels, kernels
+from frazil import CollectionError, __version__, _native, active_kernels, kernels
 
 __all__ = ["main"]
 
@@ -34,7 +35,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader, `head` for example, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nor may the interpreter's last flush complain
         return 0
-    except (ImportError, OSError, ValueError) as error:
+    except (CollectionError, ImportError, OSError, ValueError) as error:
         print(f"frazil: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
     return int(code or 0)
@@ -47,8 +48,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"frazil {__version__}")
     commands = parser.add_subparsers(required=True, metavar="command")
 
-    info = commands.add_parser("info", help="show CPU, instruction sets and versions")
+    info = commands.add_parser("info", help="show CPU, instruction sets and versions; or what a collection is")
+    info.add_argument("folder", nargs="?", type=Path, help="a collection")
     info.set_defaults(run=_info)
+
+    _add_collection_commands(commands)
 
     demo = commands.add_parser(
         "demo",
@@ -75,6 +79,55 @@ def _parser() -> argparse.ArgumentParser:
     _add_bench_options(bench)
     bench.set_defaults(run=_bench)
     return parser
+
+
+def _add_collection_commands(commands: Any) -> None:
+    index = commands.add_parser(
+        "index",
+        help="put texts or embeddings into a collection",
+        description="Put texts (.jsonl, .csv, .parquet) or embeddings (.npy, .fvecs, .fbin) into a collection. "
+        "Stopped, by whatever, and started again, it goes on where it was.",
+    )
+    index.add_argument("files", nargs="+", type=Path, metavar="FILE")
+    index.add_argument(
+        "-o", "--output", dest="folder", type=Path, required=True, metavar="FOLDER", help="the collection"
+    )
+    index.add_argument("--model", metavar="M", help="hub id or folder of the encoder (default: arctic-embed-m-v1.5)")
+    index.add_argument("--dim", type=_positive, metavar="N", help="dimensions kept (default: 256, or all if fewer)")
+    index.add_argument("--bits", type=int, choices=(4, 8), default=4, help="bits a dimension (default: 4)")
+    index.add_argument("--limit", type=float, metavar="L", help="codes cover -L to L (default: 0.18; 0.30 for 8 bits)")
+    index.add_argument("--rerank", action="store_true", help="keep 8-bit codes as well, to re-rank with")
+    index.add_argument("--text-fields", type=_names, default=(), metavar="A,B", help="default: title and text")
+    index.add_argument("--id-field", metavar="A", help="default: _id or id; without one, items are numbered")
+    index.set_defaults(run=_collection_command("run_index"))
+
+    search = commands.add_parser("search", help="search a collection for a text")
+    search.add_argument("folder", type=Path)
+    search.add_argument("text")
+    search.add_argument("-k", type=_positive, default=10, metavar="N", help="how many answers (default: 10)")
+    search.add_argument("--where", metavar="JSON", help='a filter over metadata: \'{"year": {"$gte": 2020}}\'')
+    search.add_argument("--rerank", type=_positive, metavar="N", help="score the N best again by the 8-bit codes")
+    search.add_argument("--model", metavar="M", help="the encoder, where the collection does not say")
+    search.add_argument("--json", action="store_true", help="print JSON")
+    search.set_defaults(run=_collection_command("run_search"))
+
+    verify = commands.add_parser("verify", help="check every byte of a collection against its checksum")
+    verify.add_argument("folder", type=Path)
+    verify.set_defaults(run=_collection_command("run_verify"))
+
+    export = commands.add_parser("export", help="write a collection's items to a .parquet, .arrow or .npy file")
+    export.add_argument("folder", type=Path)
+    export.add_argument("file", type=Path)
+    export.set_defaults(run=_collection_command("run_export"))
+
+
+def _collection_command(name: str) -> Callable[[argparse.Namespace], None]:
+    def run(arguments: argparse.Namespace) -> None:
+        from frazil.collection import commands
+
+        getattr(commands, name)(arguments)
+
+    return run
 
 
 def _add_bench_options(bench: argparse.ArgumentParser) -> None:
@@ -124,7 +177,12 @@ def _positive(text: str) -> int:
     return value
 
 
-def _info(_: argparse.Namespace) -> None:
+def _info(arguments: argparse.Namespace) -> None:
+    if arguments.folder is not None:
+        from frazil.collection.commands import run_info
+
+        run_info(arguments.folder)
+        return
     lines = {
         "CPU": _native.cpu_name(),
         "CPUs": f"{_native.default_threads()} for this process, {os.cpu_count()} in the machine",

@@ -1,0 +1,546 @@
+"""`Collection`: vectors kept in a folder, changed, filtered and searched."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from frazil._arrays import as_codes, as_count
+from frazil.codec import Codec
+from frazil.collection import checks, exchange, writer
+from frazil.collection.arguments import as_ids, as_metadatas, as_notes, as_texts, shown
+from frazil.collection.catalog import NAME, Catalog, Properties
+from frazil.collection.checks import Report
+from frazil.collection.errors import CollectionError
+from frazil.collection.reader import Reader, View
+from frazil.collection.searching import Hits, Request, search, to_item
+from frazil.collection.writer import Writer
+
+__all__ = ["Collection", "Records"]
+
+
+class Records(NamedTuple):
+    """Items of a collection; all are of the same length."""
+
+    ids: list[str | int]
+    codes: NDArray[np.uint8]
+    """uint8 (n, row_bytes)"""
+    documents: list[str | None]
+    metadatas: list[dict[str, Any] | None]
+    rerank_codes: NDArray[np.uint8] | None
+    """uint8 (n, rerank_codec.row_bytes), where the collection re-ranks"""
+
+
+class Collection:
+    """Vectors, packed, in a folder: durable, memory-mapped, searched by many processes while one of them writes.
+
+    >>> collection = frazil.Collection.open("store/", codec=frazil.ARCTIC_INT4)   # made if it is not there
+    >>> collection.add(["a", "b"], embeddings, documents=["…", "…"], metadatas=[{"year": 2020}, {"year": 2024}])
+    >>> hits = collection.search(query, k=10, where={"year": {"$gte": 2021}})
+    >>> hits.ids, hits.scores, hits.documents, hits.metadatas
+
+    Each item has an id, a string or an integer of 64 bits, and a vector; and, if it is given any, a document (a text)
+    and metadata (a dict of JSON's types). A call that writes has happened, whole and on the disk, when it returns; or
+    it has not happened at all, whatever crashes when. The first such call makes this object the collection's one writer
+    until it is closed or its process ends. Every search sees what was committed when it began. Objects may be shared by
+    threads, and used on both sides of a fork. docs/format.md §8 says which bytes lie where.
+
+    Made by `open` and `create`, not by calling the class.
+
+    Attributes:
+        path: the folder.
+        codec: how vectors are packed.
+        rerank_codec: how they are packed a second time, for re-ranking; None: they are not.
+        model, revision: what made the embeddings, as said at the creation.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._reader = Reader(path)
+        properties = self._reader.properties
+        self.codec, self.rerank_codec = properties.codec, properties.rerank
+        self.model, self.revision = properties.model, properties.revision
+        self._writer: Writer | None = None
+        self._is_closed = False
+        self._pid, self._lock = os.getpid(), threading.RLock()
+
+    @classmethod
+    def create(
+        cls,
+        path: str | os.PathLike[str],
+        codec: Codec | None = None,
+        *,
+        rerank: Codec | None = None,
+        model: str | None = None,
+        revision: str | None = None,
+    ) -> Collection:
+        """Make a new collection.
+
+        Args:
+            path: the folder; made if it is not there, else it must be empty.
+            codec: how vectors are packed; None: `ARCTIC_INT4`.
+            rerank: a second, finer codec, for `search(rerank=…)`; None: no re-ranking.
+            model: what makes the embeddings; kept, not interpreted.
+            revision: which of its revisions; likewise.
+
+        Raises:
+            CollectionError: there is something in the folder.
+            OSError: it cannot be written to.
+            TypeError: an argument is of a wrong type.
+        """
+        codec = Codec() if codec is None else codec
+        for name, value in (("codec", codec), ("rerank", rerank)):
+            if not isinstance(value, Codec) and (name == "codec" or value is not None):
+                raise TypeError(f"{name}: expected a frazil.Codec, got {type(value).__name__}")
+        as_texts([model, revision], 2, "model, revision")
+        folder = Path(path)
+        writer.create(folder, Properties(codec, rerank, model, revision))
+        return cls(folder)
+
+    @classmethod
+    def open(
+        cls,
+        path: str | os.PathLike[str],
+        codec: Codec | None = None,
+        *,
+        rerank: Codec | None = None,
+        model: str | None = None,
+        revision: str | None = None,
+    ) -> Collection:
+        """Open a collection; given a codec, make it if it is not there.
+
+        Args:
+            path: the folder.
+            codec: how vectors are packed; None: as the collection says, which must be there.
+            rerank: as in `create`, as are all that follow; None: as the collection says.
+            model: likewise.
+            revision: likewise.
+
+        Raises:
+            CollectionError: there is none (and no codec to make one with), it is damaged, or of a newer format.
+            ValueError: it has another codec, model or revision.
+            TypeError: an argument is of a wrong type.
+        """
+        folder = Path(path)
+        if not _is_there(folder):
+            if codec is None:
+                raise CollectionError(f"{folder}: holds no collection")
+            return cls.create(folder, codec, rerank=rerank, model=model, revision=revision)
+        found = cls(folder)
+        for name, wanted, has in (
+            ("codec", codec, found.codec),
+            ("rerank", rerank, found.rerank_codec),
+            ("model", model, found.model),
+            ("revision", revision, found.revision),
+        ):
+            if wanted is not None and wanted != has:
+                found.close()
+                raise ValueError(f"{name}: expected {has!r}, which {folder} has, got {wanted!r}")
+        return found
+
+    # Writing.
+
+    def add(
+        self,
+        ids: Any,
+        embeddings: Any = None,
+        documents: Any = None,
+        metadatas: Any = None,
+        *,
+        codes: Any = None,
+        rerank_codes: Any = None,
+        notes: Mapping[str, str] | None = None,
+    ) -> None:
+        """Add items: all of them or, after an error, none.
+
+        They are packed, written and entered part by part, so that memory stays flat; a memory map will do.
+
+        Args:
+            ids: n strings or integers, none of them in the collection, no two alike.
+            embeddings: floats (n, d), d >= codec.dim, of the types that `Codec.pack` takes.
+            documents: n strings or None; None: no item has one.
+            metadatas: n dicts (keys strings, values of JSON's types) or None; None: no item has one.
+            codes: uint8 (n, row_bytes), instead of embeddings.
+            rerank_codes: uint8 (n, rerank_codec.row_bytes), with `codes` where the collection re-ranks.
+            notes: written with the items, to be found in `notes`; for example how far a file has been read.
+
+        Raises:
+            ValueError: an id is in the collection, or twice in `ids`; lengths or shapes differ; or NaN or infinity is
+                among the embeddings.
+            TypeError: something is of a wrong type.
+            CollectionError: another process writes, or the disk is full or broken; nothing of the call was kept.
+        """
+        source = embeddings, codes, rerank_codes
+        self._add(ids, source, documents, metadatas, notes, replace=False)
+
+    def upsert(
+        self,
+        ids: Any,
+        embeddings: Any = None,
+        documents: Any = None,
+        metadatas: Any = None,
+        *,
+        codes: Any = None,
+        rerank_codes: Any = None,
+        notes: Mapping[str, str] | None = None,
+    ) -> None:
+        """Add items as `add` does, replacing those that are there: their vector, document and metadata, all three."""
+        source = embeddings, codes, rerank_codes
+        self._add(ids, source, documents, metadatas, notes, replace=True)
+
+    def _add(
+        self,
+        ids: Any,
+        source: tuple[Any, Any, Any],
+        documents: Any,
+        metadatas: Any,
+        notes: Mapping[str, str] | None,
+        *,
+        replace: bool,
+    ) -> None:
+        names = as_ids(ids)
+        if len(set(names)) < len(names):
+            seen: set[str | int] = set()
+            twice = [name for name in names if name in seen or seen.add(name)]  # type: ignore[func-returns-value]
+            raise ValueError(f"ids: {shown(twice)}: more than once in this call")
+        rows = _Source(self, len(names), *source).rows
+        texts, metadata = as_texts(documents, len(names)), as_metadatas(metadatas, len(names))
+        pairs = as_notes(notes)
+        if names or pairs:
+            with self._writing() as writing:
+                writing.add(names, rows, texts, metadata, pairs, replace=replace)
+
+    def delete(self, ids: Any) -> int:
+        """Delete items; what they were is no longer found, and the space comes back with `compact`.
+
+        Args:
+            ids: n strings or integers; those that are not in the collection are passed over.
+
+        Returns:
+            How many were deleted.
+
+        Raises:
+            TypeError: something among `ids` is neither a string nor an integer.
+            CollectionError: as for `add`.
+        """
+        names = as_ids(ids)
+        if not names:
+            return 0
+        with self._writing() as writing:
+            return writing.delete(names)
+
+    def import_(self, path: str | os.PathLike[str], *, upsert: bool = False) -> int:
+        """Add all items of a file, part by part, each part whole; return how many.
+
+        Args:
+            path: .parquet or .arrow with the columns of `export` (document and metadata may be missing), or .npy of
+                codes or float embeddings with NAME.ids.npy beside it.
+            upsert: replace items that are there already; else they are an error.
+
+        Raises:
+            ValueError: the file is of another codec or of another form, or as for `add`.
+            ImportError: pyarrow is missing.
+            OSError: the file cannot be read.
+            CollectionError: as for `add`.
+        """
+        self._check_open()
+        return exchange.import_file(self, Path(path), upsert=upsert)
+
+    def compact(self) -> int:
+        """Write the living rows into new files and switch to them, in one step for readers; return the rows saved.
+
+        Needs room for the new files beside the old ones, which are removed after. A sketch is not carried over.
+
+        Raises:
+            CollectionError: as for `add`, or a block is damaged.
+        """
+        with self._writing() as writing:
+            return writing.compact()
+
+    def build_sketch(self, threads: int | None = None) -> None:
+        """Build the `Sketch` of all rows, that `search(failure=…)` uses; rows added later are scanned in full.
+
+        Raises:
+            CollectionError: as for `add`.
+        """
+        with self._writing() as writing:
+            writing.build_sketch(threads)
+
+    def create_index(self, field: str) -> None:
+        """Make filters by one metadata field fast, however many items there are; others work, slower.
+
+        Args:
+            field: a key of the metadata, without quotes, backslashes and control characters.
+
+        Raises:
+            ValueError: it has some.
+            CollectionError: as for `add`.
+        """
+        if not isinstance(field, str):
+            raise TypeError(f"field: expected a string, got {type(field).__name__}")
+        as_texts([field], 1, "field")
+        with self._writing() as writing:
+            writing.create_index(field)
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[Writer]:
+        self._check_open()
+        with self._lock:
+            if self._writer is None:
+                self._writer = Writer(self.path, self._reader.properties)
+            yield self._writer
+
+    # Reading.
+
+    def search(
+        self,
+        queries: Any,
+        k: int = 10,
+        where: Mapping[str, Any] | None = None,
+        ids: Any = None,
+        *,
+        allow: Any = None,
+        query_bits: int = 8,
+        failure: float | None = None,
+        rerank: int | None = None,
+        threads: int | None = None,
+    ) -> Hits:
+        """Find the k items of the highest score for each query; always k, where as many are allowed.
+
+        Args:
+            queries: floats (q, d) or (d,), d >= codec.dim, of the types that `Codec.pack` takes.
+            k: how many items to find, at least 1.
+            where: which items may be found, by their metadata: frazil.collection.filters says how. The rows that a
+                filter allows are kept until the next commit, so that it is cheap to use again.
+            ids: the ids of the items that may be found; those that are not there are passed over.
+            allow: the rows that may be found, as `Codec.search` takes them: a bool mask (info().rows,) or row numbers.
+            query_bits: as in `Codec.score`.
+            failure: use the sketch, if there is one, as in `Codec.search`; None: an exact search.
+            rerank: score this many of the best, at least k, again by `rerank_codec`, and answer the k best of these.
+            threads: as in `Codec.pack`.
+
+        Returns:
+            Hits(scores, ids, documents, metadatas): scores float32 (q, m), the others a list of m for each query, where
+            m is k, or the number of allowed items if that is less; for a single query (d,) all of one axis, (m,).
+            By score, descending; equal ones by row, ascending.
+
+        Raises:
+            ValueError: wrong shape or value; an unknown operator in `where`.
+            TypeError: wrong type.
+            CollectionError: the collection is damaged.
+        """
+        self._check_open()
+        names = None if ids is None else as_ids(ids)
+        count = as_count(k, "k", 2**62)
+        candidates = None if rerank is None else as_count(rerank, "rerank", 2**62)
+        options = {"query_bits": query_bits, "threads": threads}
+        return search(self._reader, queries, Request(count, where, names, allow, failure, candidates, options))
+
+    def get(self, ids: Any) -> Records:
+        """Return the items that have these ids, in the order of `ids`; those that are not there are left out.
+
+        Args:
+            ids: n strings or integers.
+
+        Returns:
+            Records(ids, codes, documents, metadatas, rerank_codes).
+        """
+        self._check_open()
+        names = as_ids(ids)
+        with self._reader.snapshot() as (catalog, view):
+            found = {item[1]: item for item in catalog.items_of_ids(list(dict.fromkeys(names)))}
+            return _records(catalog, view, [found[name] for name in names if name in found])
+
+    def batches(self, size: int = 10_000) -> Iterator[Records]:
+        """Yield all items by row, at most `size` at a time, as they were when the first was asked for."""
+        size = as_count(size, "size", 1 << 20)
+        self._check_open()
+        catalog = self._reader.connect()  # the snapshot stays while others come and go
+        try:
+            with self._reader.snapshot(catalog) as (_, view):
+                for items in catalog.items(size):
+                    yield _records(catalog, view, items)
+        finally:
+            catalog.close()
+
+    def export(self, path: str | os.PathLike[str]) -> int:
+        """Write all items to a file; return how many.
+
+        Args:
+            path: .parquet or .arrow (the columns id, codes, rerank, document, metadata; codes as fixed_size_binary,
+                their codec as JSON in the field's metadata; metadata as JSON), or .npy (the codes, and NAME.ids.npy).
+
+        Raises:
+            ValueError: another kind of file, or ids of both kinds.
+            ImportError: pyarrow is missing.
+            OSError: the file cannot be written.
+        """
+        self._check_open()
+        return exchange.export(self, Path(path))
+
+    def __iter__(self) -> Iterator[str | int]:
+        """Yield all ids by row."""
+        self._check_open()
+        catalog = self._reader.connect()
+        try:
+            with self._reader.snapshot(catalog):
+                for items in catalog.items(10_000):
+                    yield from (item[1] for item in items)
+        finally:
+            catalog.close()
+
+    def __len__(self) -> int:
+        self._check_open()
+        with self._reader.snapshot() as (_, view):
+            return view.state.rows - view.state.dead
+
+    def __contains__(self, name: object) -> bool:
+        self._check_open()
+        if not isinstance(name, str | int | np.integer) or isinstance(name, bool):
+            return False
+        with self._reader.snapshot() as (catalog, _):
+            return bool(catalog.rows_of_ids(as_ids([name])))
+
+    @property
+    def notes(self) -> dict[str, str]:
+        """The notes that `add` and `upsert` were given, the last of each key."""
+        self._check_open()
+        with self._reader.snapshot() as (catalog, _):
+            return catalog.notes()
+
+    def refresh(self) -> int:
+        """Take notice of what was committed, which every search does by itself; return the number of commits so far."""
+        self._check_open()
+        with self._reader.snapshot() as (_, view):
+            return view.state.version
+
+    def info(self) -> dict[str, Any]:
+        """Return what there is to know: path, codecs, model, counts, indexed fields, and the files' bytes."""
+        self._check_open()
+        with self._reader.snapshot() as (_, view):
+            state = view.state
+            sizes = {}
+            for path in sorted(self.path.iterdir()):
+                with contextlib.suppress(FileNotFoundError):  # removed meanwhile by a writer
+                    sizes[path.name] = path.stat().st_size
+            return {
+                "path": str(self.path),
+                "codec": self.codec,
+                "rerank_codec": self.rerank_codec,
+                "model": self.model,
+                "revision": self.revision,
+                "items": state.rows - state.dead,
+                "rows": state.rows,
+                "generation": state.generation,
+                "commits": state.version,
+                "sketch_rows": state.sketch_rows,
+                "indexed_fields": sorted(view.fields),
+                "bytes": sizes,
+            }
+
+    def verify(self) -> Report:
+        """Read every byte and compare it with its checksum, and every count with the others.
+
+        Returns:
+            Report(rows, items, blocks, damaged, problems); `report.ok` says whether nothing is wrong.
+
+        Raises:
+            CollectionError: the catalog is too damaged to be read.
+        """
+        self._check_open()
+        catalog = self._reader.connect()
+        try:
+            return checks.verify(self.path, self._reader.properties, catalog)
+        finally:
+            catalog.close()
+
+    # The object itself.
+
+    def close(self) -> None:
+        """Let another process write; this object is no longer of use."""
+        with self._lock if self._pid == os.getpid() else contextlib.nullcontext():
+            if self._writer is not None and self._pid == os.getpid():
+                self._writer.close()
+            self._writer = None
+            self._reader.close()
+            self._is_closed = True
+
+    def _check_open(self) -> None:
+        if self._pid != os.getpid():  # forked: the writer's lock and connection are the parent's
+            self._writer, self._lock, self._pid = None, threading.RLock(), os.getpid()
+        if self._is_closed:
+            raise CollectionError(f"{self.path}: this Collection was closed")
+
+    def __enter__(self) -> Collection:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        if self._is_closed:
+            return f"<Collection {str(self.path)!r}, closed>"
+        return f"<Collection {str(self.path)!r}: {len(self):,} items, {self.codec!r}>"
+
+
+class _Source:
+    """Where the rows of an `add` come from: codes, or embeddings, which are packed part by part."""
+
+    def __init__(self, collection: Collection, count: int, embeddings: Any, codes: Any, rerank_codes: Any) -> None:
+        if (embeddings is None) == (codes is None):
+            raise TypeError("add: expected either embeddings or codes")
+        if (rerank_codes is not None) != (codes is not None and collection.rerank_codec is not None):
+            wanted = "none" if collection.rerank_codec is None else "them with codes"
+            raise TypeError(f"rerank_codes: expected {wanted}")
+        self._embeddings = np.asarray(embeddings) if isinstance(embeddings, list | tuple) else embeddings
+        self._codes = {}
+        for kind, given, codec in (
+            ("codes", codes, collection.codec),
+            ("rerank", rerank_codes, collection.rerank_codec),
+        ):
+            if given is not None and codec is not None:
+                array = as_codes(given)
+                if array.shape != (count, codec.row_bytes):
+                    raise ValueError(
+                        f"{kind}: expected shape ({count}, {codec.row_bytes}), a row for each id, got {array.shape}"
+                    )
+                self._codes[kind] = array
+        shape = np.shape(self._embeddings) if embeddings is not None else (count, 0)
+        if len(shape) != 2 or shape[0] != count:
+            raise ValueError(f"embeddings: expected shape ({count}, d), a row for each id, got {tuple(shape)}")
+
+    def rows(self, kind: str, codec: Codec, first: int, stop: int) -> NDArray[np.uint8]:
+        """Return the codes of some rows."""
+        if self._codes:
+            return self._codes[kind][first:stop]
+        try:
+            return codec.pack(self._embeddings[first:stop])
+        except ValueError as error:
+            raise ValueError(f"embeddings{f', counted from row {first:,}' if first else ''}: {error}") from None
+
+
+def _records(catalog: Catalog, view: View, items: list[Any]) -> Records:
+    checked = [to_item(catalog, view, item) for item in items]
+    rows = np.array([item[0] for item in checked], np.int64)
+    columns = [[item[column] for item in checked] for column in (1, 2, 3)]
+    reranked = None if view.rerank is None else view.rerank[rows]
+    return Records(columns[0], view.codes[rows], columns[1], columns[2], reranked)  # type: ignore[arg-type]
+
+
+def _is_there(folder: Path) -> bool:
+    """Tell whether a collection, or something else, is there, and not what a crash while it was made left."""
+    if not (folder / NAME).exists():
+        return False
+    catalog = Catalog(folder / NAME)
+    catalog.close()
+    return not catalog.is_new

@@ -1,0 +1,177 @@
+"""Filters over metadata: a small form of nested dicts, compiled to SQL in which nothing is the caller's text.
+
+    {"year": {"$gte": 2020}, "lang": "en"}                      both
+    {"$or": [{"lang": {"$in": ["en", "de"]}}, {"draft": {"$exists": False}}]}
+
+A field is one key of the metadata; a condition on it is a value that it equals, or a dict of operators, all of which
+must hold: `$eq`, `$ne`, `$gt`, `$gte`, `$lt`, `$lte`, `$in`, `$nin`, `$exists`. `$and` and `$or` take a list of
+filters, `$not` takes one.
+
+Values are strings, numbers, booleans (equal to 1 and 0, as in Python) and None, which equals null as well as a field
+that is not there. Orders are among numbers, or among strings by code point; a number is neither above nor below a
+string. `$ne`, `$nin` and `$not` are exactly what `$eq`, `$in` and the filter within are not. A list or dict among the
+metadata counts as a string, its JSON text.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+__all__ = ["compile_filter", "field_path"]
+
+_DEEPEST = 50
+_MOST_PARAMETERS = 100  # of one list: SQLite has a limit for all of a statement's; more go as one JSON text
+_COMPARISONS = {"$gt": ">", "$gte": ">=", "$lt": "<", "$lte": "<="}
+
+
+def compile_filter(where: Any, fields: Mapping[str, int]) -> tuple[str, list[Any]]:
+    """Return the condition of SQL on `items`, and the values of its parameters.
+
+    Args:
+        where: the filter.
+        fields: the indexed fields, with the number of each one's column.
+
+    Raises:
+        TypeError: something is of a wrong type.
+        ValueError: an operator is unknown, a value not possible, or the filter too deep.
+    """
+    return _Compiler(fields).compile(where)
+
+
+def field_path(name: str) -> str | None:
+    """Return the JSON path of a field; None if SQLite's paths cannot name it on every version."""
+    if not name or any(character in '"\\' or character < " " or character == "\x7f" for character in name):
+        return None
+    return f'$."{name}"'
+
+
+class _Compiler:
+    def __init__(self, fields: Mapping[str, int]) -> None:
+        self._fields = fields
+        self._values: list[Any] = []
+
+    def compile(self, where: Any) -> tuple[str, list[Any]]:
+        condition = self._filter(where, 0)
+        return condition, self._values
+
+    def _filter(self, where: Any, depth: int) -> str:
+        if not isinstance(where, Mapping):
+            raise TypeError(f"where: expected a dict, got {type(where).__name__}")
+        if depth > _DEEPEST:
+            raise ValueError(f"where: expected filters nested at most {_DEEPEST} deep")
+        parts = []
+        for name, value in where.items():
+            if not isinstance(name, str):
+                raise TypeError(f"where: expected field names, got {type(name).__name__} {name!r}")
+            if name in ("$and", "$or"):
+                if not isinstance(value, list | tuple):
+                    raise TypeError(f"where: {name}: expected a list of filters, got {type(value).__name__}")
+                nested = [self._filter(one, depth + 1) for one in value]
+                parts.append(_join(nested, "AND" if name == "$and" else "OR"))
+            elif name == "$not":
+                parts.append(f"({self._filter(value, depth + 1)}) IS NOT TRUE")
+            elif name.startswith("$"):
+                raise ValueError(f"where: unknown operator {name!r}; expected $and, $or, $not or a field's name")
+            else:
+                parts.append(self._field(name, value))
+        return _join(parts, "AND")
+
+    def _field(self, name: str, condition: Any) -> str:
+        if not isinstance(condition, Mapping):
+            return self._equal(name, condition)
+        operators: dict[str, Callable[[str, Any], str]] = {
+            "$eq": self._equal,
+            "$ne": lambda name, value: f"({self._equal(name, value)}) IS NOT TRUE",
+            "$in": self._among,
+            "$nin": lambda name, value: f"({self._among(name, value)}) IS NOT TRUE",
+            "$exists": self._exists,
+            **{key: self._comparison(sign) for key, sign in _COMPARISONS.items()},
+        }
+        for operator in condition:
+            if operator not in operators:
+                raise ValueError(f"where: {name!r}: unknown operator {operator!r}; expected {', '.join(operators)}")
+        return _join([operators[operator](name, value) for operator, value in condition.items()], "AND")
+
+    def _column(self, name: str) -> str:
+        """Return the SQL of a field's value; its parameters, if any, come first."""
+        number = self._fields.get(name)
+        if number is not None:
+            return f"m_{number:d}"
+        path = field_path(name)
+        self._values.append(name if path is None else path)
+        # A key with quotes in it: json_each knows keys as they are, at the price of speed.
+        each = "(SELECT value FROM json_each(metadata) WHERE key = ?)"
+        return each if path is None else "json_extract(metadata, ?)"
+
+    def _value(self, name: str, value: Any) -> str:
+        if isinstance(value, np.generic):
+            value = value.item()
+        if isinstance(value, bool):
+            value = int(value)
+        if isinstance(value, int) and not -(2**63) <= value < 2**63:
+            value = float(value) if abs(value) < 2**1023 else math.inf if value > 0 else -math.inf
+        if isinstance(value, str) or (isinstance(value, int) or value in (math.inf, -math.inf)):
+            self._values.append(value)
+            return "?"
+        if isinstance(value, float) and not math.isnan(value):
+            self._values.append(json.dumps(value))  # read by SQLite as the metadata is, to the same last bit
+            return "json_extract(?, '$')"
+        raise TypeError(f"where: {name!r}: expected a string, a number, a boolean or None, got {value!r}")
+
+    def _equal(self, name: str, value: Any) -> str:
+        column = self._column(name)
+        return f"{column} IS NULL" if value is None else f"{column} IS {self._value(name, value)}"
+
+    def _among(self, name: str, values: Any) -> str:
+        if not isinstance(values, list | tuple | set | frozenset):
+            raise TypeError(f"where: {name!r}: expected a list of values, got {type(values).__name__}")
+        parts = [self._equal(name, None)] if None in values else []
+        rest = [value for value in values if value is not None]
+        if len(rest) <= _MOST_PARAMETERS:
+            column = self._column(name)
+            marks = ", ".join([self._value(name, value) for value in rest])
+            parts.append(f"{column} IN ({marks})")
+        else:
+            column = self._column(name)
+            before = len(self._values)
+            for value in rest:
+                self._value(name, value)  # checked as above
+            del self._values[before:]
+            plain = [value.item() if isinstance(value, np.generic) else value for value in rest]
+            self._values.append(json.dumps(plain))
+            parts.append(f"{column} IN (SELECT atom FROM json_each(?))")
+        return _join(parts, "OR")
+
+    def _exists(self, name: str, wanted: Any) -> str:
+        if not isinstance(wanted, bool):
+            raise TypeError(f"where: {name!r}: $exists: expected True or False, got {wanted!r}")
+        self._values.append(name)
+        found = "EXISTS (SELECT 1 FROM json_each(metadata) WHERE key = ?)"
+        return found if wanted else f"NOT {found}"
+
+    def _comparison(self, sign: str) -> Callable[[str, Any], str]:
+        def compare(name: str, value: Any) -> str:
+            if value is None:
+                raise TypeError(f"where: {name!r}: expected a number or a string to compare with, got None")
+            # SQLite orders all numbers before all strings, and an index holds both.
+            column = self._column(name)
+            condition = f"{column} {sign} {self._value(name, value)}"
+            if isinstance(value, str) and sign.startswith("<"):
+                return f"({condition} AND {self._column(name)} >= '')"
+            if not isinstance(value, str) and sign.startswith(">"):
+                return f"({condition} AND {self._column(name)} < '')"
+            return condition
+
+        return compare
+
+
+def _join(parts: list[str], word: str) -> str:
+    """Join conditions; none of them: what AND and OR of nothing are."""
+    if not parts:
+        return "1" if word == "AND" else "0"
+    return parts[0] if len(parts) == 1 else "(" + f" {word} ".join(parts) + ")"

@@ -1,0 +1,75 @@
+"""One writer: a lock that the operating system lets go when its process ends, however it ends."""
+
+from __future__ import annotations
+
+import os
+import platform
+import weakref
+from pathlib import Path
+
+from frazil.collection.errors import CollectionError
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    import msvcrt
+
+__all__ = ["WriterLock"]
+
+_LOCKED_BYTE = 1 << 30  # Windows: locked bytes cannot be read by others, so that the one locked is far behind the text
+
+
+class WriterLock:
+    """Held from when it is made until `release`, or the end of the process; a forked child does not inherit it.
+
+    Args:
+        path: the lock's file; its text says who holds it.
+
+    Raises:
+        CollectionError: somebody holds it; the message says who.
+    """
+
+    def __init__(self, path: Path) -> None:
+        file = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        try:
+            _lock(file)
+        except OSError:
+            who = os.read(file, 200).decode(errors="replace").strip() or "another process"
+            os.close(file)
+            raise CollectionError(f"{path.parent}: {who} is writing to this collection; one at a time can") from None
+        self._file: int | None = file
+        os.ftruncate(file, 0)
+        os.write(file, f"process {os.getpid()} on {platform.node() or 'this machine'}".encode())
+        _held.add(self)
+
+    def release(self) -> None:
+        """Let go of the lock."""
+        if self._file is not None:
+            os.close(self._file)
+            self._file = None
+
+    def __del__(self) -> None:
+        if hasattr(self, "_file"):  # else it was never held
+            self.release()
+
+
+_held: weakref.WeakSet[WriterLock] = weakref.WeakSet()
+
+
+def _lock(file: int) -> None:
+    if os.name == "nt":
+        os.lseek(file, _LOCKED_BYTE, os.SEEK_SET)
+        msvcrt.locking(file, msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined,unused-ignore]
+        os.lseek(file, 0, os.SEEK_SET)
+    else:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def _forget_in_child() -> None:
+    """Close the child's copies of descriptors: with them the lock would outlive the process that took it."""
+    for lock in list(_held):
+        lock.release()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_in_child)

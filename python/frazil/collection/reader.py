@@ -1,0 +1,233 @@
+"""Readers: a snapshot of the catalog, and the files that belong to it, mapped."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+from collections import OrderedDict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from frazil.collection import codefiles
+from frazil.collection.catalog import NAME, Catalog, Properties, State, sql_errors
+from frazil.collection.codefiles import codes_path, sketch_path
+from frazil.collection.errors import CollectionError
+from frazil.sketch import Sketch
+
+__all__ = ["Reader", "View"]
+
+_FILTERS_KEPT = 16
+_DENSE = 8  # one of so many rows allowed, and a mask takes no more room than a list, and is walked faster
+
+
+@dataclass(frozen=True)
+class View:
+    """What a commit left, ready to be searched; it never changes, so that threads may share it."""
+
+    state: State
+    codes: NDArray[np.uint8]
+    """uint8 (rows, row_bytes), mapped"""
+    rerank: NDArray[np.uint8] | None
+    alive: NDArray[np.bool_] | None
+    """bool (rows,); None: all are"""
+    sketch: Sketch | None
+    fields: dict[str, int]
+
+
+class Reader:
+    """Gives each thread a connection, and each transaction the view that belongs to it.
+
+    Args:
+        folder: the collection's.
+
+    Raises:
+        CollectionError: it is none.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._reset()
+        with self._connected() as catalog:
+            self.properties: Properties = catalog.properties()
+
+    def _reset(self) -> None:
+        self._pid = os.getpid()
+        self._local = threading.local()
+        self._lock = threading.Lock()
+        self._view: View | None = None
+        self._filters: OrderedDict[str, tuple[State, NDArray[Any]]] = OrderedDict()
+
+    def _catalog(self) -> Catalog:
+        """Return the connection of this thread, of this process."""
+        if self._pid != os.getpid():  # forked
+            self._reset()
+        catalog: Catalog | None = getattr(self._local, "catalog", None)
+        if catalog is None:
+            catalog = self.connect()
+            self._local.catalog = catalog
+        return catalog
+
+    def connect(self) -> Catalog:
+        """Return a connection of its own, for who keeps a snapshot for long."""
+        catalog = Catalog(self._folder / NAME)
+        if catalog.is_new:
+            catalog.close()
+            raise CollectionError(f"{self._folder}: holds no collection: its catalog is empty")
+        return catalog
+
+    @contextlib.contextmanager
+    def _connected(self) -> Iterator[Catalog]:
+        catalog = self._catalog()
+        with sql_errors(catalog.path):
+            catalog.begin()
+            try:
+                yield catalog
+            finally:
+                catalog.end()
+
+    def close(self) -> None:
+        """Close this thread's connection; others close theirs as they end."""
+        catalog = getattr(self._local, "catalog", None)
+        if catalog is not None:
+            catalog.close()
+        self._local = threading.local()
+        self._view = None
+        self._filters.clear()
+
+    @contextlib.contextmanager
+    def snapshot(self, catalog: Catalog | None = None) -> Iterator[tuple[Catalog, View]]:
+        """Run the block in one reading transaction, with the view that belongs to it.
+
+        Args:
+            catalog: a connection of the caller's own; None: this thread's.
+        """
+        catalog = catalog or self._catalog()
+        with sql_errors(catalog.path):
+            try:
+                view = self._begin(catalog)
+                yield catalog, view
+            finally:
+                catalog.end()
+
+    def _begin(self, catalog: Catalog) -> View:
+        gone = -1
+        while True:
+            catalog.begin()
+            state = catalog.state()
+            try:
+                return self._view_of(catalog, state)
+            except FileNotFoundError as error:
+                # Compacted since the snapshot was taken: the next one knows the new files.
+                if state.generation <= gone:
+                    raise CollectionError(f"{error.filename}: is missing") from None
+                gone = state.generation
+                catalog.end()
+
+    def _view_of(self, catalog: Catalog, state: State) -> View:
+        old = self._view
+        if old is not None and old.state == state:
+            self._check_files(old)
+            return old
+        if old is not None and old.state.generation == state.generation and old.state.version <= state.version:
+            view = self._make_view(catalog, state, old)
+        else:
+            view = self._make_view(catalog, state, None)
+        with self._lock:
+            if self._view is None or self._view.state.version <= state.version:
+                self._view = view
+        return view
+
+    def _make_view(self, catalog: Catalog, state: State, old: View | None) -> View:
+        codec, rerank = self.properties.codec, self.properties.rerank
+        same_rows = old is not None and old.state.rows == state.rows
+        if old is not None and same_rows:
+            codes, reranked = old.codes, old.rerank
+            self._check_files(old)
+        else:
+            path = codes_path(self._folder, "codes", state.generation)
+            codes = codefiles.map_rows(path, state.rows, codec.row_bytes)
+            reranked = None
+            if rerank is not None:
+                path = codes_path(self._folder, "rerank", state.generation)
+                reranked = codefiles.map_rows(path, state.rows, rerank.row_bytes)
+        if old is not None and old.state.sketch_rows == state.sketch_rows:
+            sketch = old.sketch
+        else:
+            sketch = self._map_sketch(state)
+        return View(state, codes, reranked, _alive(catalog, state, old), sketch, catalog.fields())
+
+    def _check_files(self, view: View) -> None:
+        """See that the mapped files have not been cut: reading behind their end would end the process."""
+        codec, rerank, state = self.properties.codec, self.properties.rerank, view.state
+        with contextlib.suppress(FileNotFoundError):  # compacted: what is mapped is still there
+            codefiles.check_size(codes_path(self._folder, "codes", state.generation), state.rows * codec.row_bytes)
+            if rerank is not None:
+                path = codes_path(self._folder, "rerank", state.generation)
+                codefiles.check_size(path, state.rows * rerank.row_bytes)
+            if state.sketch_rows:
+                path = sketch_path(self._folder, state.generation, state.sketch_rows)
+                codefiles.check_size(path, Sketch.size(codec, state.sketch_rows))
+
+    def _map_sketch(self, state: State) -> Sketch | None:
+        if not state.sketch_rows:
+            return None
+        codec = self.properties.codec
+        path = sketch_path(self._folder, state.generation, state.sketch_rows)
+        data = codefiles.map_rows(path, 1, Sketch.size(codec, state.sketch_rows))[0]
+        try:
+            sketch = Sketch(data)
+        except ValueError as error:
+            raise CollectionError(f"{path}: {error}") from None
+        if (sketch.rows, sketch.dim, sketch.bits) != (state.sketch_rows, codec.dim, codec.bits):
+            raise CollectionError(f"{path}: is the sketch of other codes: {sketch!r}")
+        return sketch
+
+    def allowed_where(self, catalog: Catalog, view: View, condition: str, values: list[Any]) -> NDArray[Any]:
+        """Return the rows that meet a condition: a bool mask (rows,) or, of few, row numbers, int64, ascending.
+
+        They are kept: rows do not change, so that after a commit only new ones are asked for, and dead ones dropped.
+        """
+        key, now = repr((condition, values)), view.state
+        with self._lock:
+            state, allowed = self._filters.get(key, (now, None))
+        if allowed is None or state.generation != now.generation or state.version > now.version:
+            rows = catalog.rows_where(condition, values, 0, now.rows)
+        elif state.version == now.version:
+            return allowed
+        else:
+            rows = np.flatnonzero(allowed) if allowed.dtype == np.bool_ else allowed
+            if state.dead < now.dead and view.alive is not None:
+                rows = rows[view.alive[rows]]
+            if state.rows < now.rows:
+                rows = np.concatenate((rows, catalog.rows_where(condition, values, state.rows, now.rows)))
+        allowed = rows
+        if len(rows) * _DENSE >= now.rows:
+            allowed = np.zeros(now.rows, np.bool_)
+            allowed[rows] = True
+        allowed.setflags(write=False)
+        with self._lock:
+            self._filters[key] = now, allowed
+            self._filters.move_to_end(key)
+            while len(self._filters) > _FILTERS_KEPT:
+                self._filters.popitem(last=False)
+        return allowed
+
+
+def _alive(catalog: Catalog, state: State, old: View | None) -> NDArray[np.bool_] | None:
+    """Return which rows live; what an older view of the generation knows is not asked again."""
+    if not state.dead:
+        return None
+    alive = np.ones(state.rows, np.bool_)
+    known = 0
+    if old is not None and old.alive is not None:
+        alive[: old.state.rows] = old.alive
+        known = old.state.dead
+    if known < state.dead:
+        alive[catalog.dead_rows(known, state)] = False
+    return alive

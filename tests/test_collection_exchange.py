@@ -1,0 +1,131 @@
+"""Export and import: Parquet, Arrow, NumPy; and what is wrong with a file."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.ipc
+import pyarrow.parquet
+import pytest
+from collections_common import CODEC, assert_whole, vectors
+
+from frazil import Codec, Collection
+
+FINE = Codec(32, 8)
+
+
+def everything(collection):
+    found = []
+    for batch in collection.batches(7):
+        finer = [None] * len(batch.ids) if batch.rerank_codes is None else map(bytes, batch.rerank_codes)
+        found += zip(batch.ids, map(bytes, batch.codes), batch.documents, batch.metadatas, finer, strict=True)
+    return found
+
+
+@pytest.fixture(params=["strings", "integers", "empty"])
+def collection(request, tmp_path):
+    kind = request.param
+    with Collection.create(tmp_path / "store", CODEC, rerank=FINE, model="m", revision="r") as found:
+        if kind != "empty":
+            ids = [f"ünï {i}" for i in range(50)] if kind == "strings" else list(range(-25, 25))
+            texts = [None if i % 7 == 0 else f"text\n{i} 🧊" for i in range(50)]
+            metadatas = [None if i % 5 == 0 else {"n": i, "ü": [i, {"x": None}], "f": i / 7} for i in range(50)]
+            found.add(ids, vectors(50), texts, metadatas)
+            found.delete(ids[::4])
+        yield found
+
+
+@pytest.mark.parametrize("suffix", [".parquet", ".arrow"])
+def test_there_and_back(collection, suffix, tmp_path, monkeypatch):
+    monkeypatch.setattr("frazil.collection.exchange._AT_ONCE", 9)
+    path = tmp_path / f"file{suffix}"
+    assert collection.export(path) == len(collection)
+    assert [one.name for one in tmp_path.iterdir() if "partial" in one.name] == []
+    with Collection.create(tmp_path / "other", CODEC, rerank=FINE) as other:
+        assert other.import_(path) == len(collection)
+        assert everything(other) == everything(collection)
+        assert_whole(other)
+        if len(collection):
+            with pytest.raises(ValueError, match="already"):
+                other.import_(path)
+        assert other.import_(path, upsert=True) == len(collection)
+        assert everything(other) == everything(collection)
+    with Collection.create(tmp_path / "without", CODEC) as other:
+        other.import_(path)
+        assert list(other) == list(collection)
+
+
+def test_what_is_in_the_file(collection, tmp_path):
+    collection.export(tmp_path / "file.parquet")
+    table = pa.parquet.read_table(tmp_path / "file.parquet")
+    assert table.schema.names == ["id", "codes", "rerank", "document", "metadata"]
+    assert table.schema.field("codes").type == pa.binary(16)
+    assert table.schema.field("codes").metadata[b"frazil.codec"] == b'{"dim": 32, "bits": 4, "limit": 0.18}'
+    assert table.schema.metadata[b"frazil.model"] == b"m"
+    assert table.column("id").to_pylist() == list(collection)
+    collection.export(tmp_path / "file.arrow")
+    assert pa.ipc.open_file(str(tmp_path / "file.arrow")).read_all().equals(table)
+
+
+def test_numpy_there_and_back(collection, tmp_path):
+    assert collection.export(tmp_path / "file.npy") == len(collection)
+    codes = np.load(tmp_path / "file.npy")
+    assert (codes.dtype, codes.shape) == (np.uint8, (len(collection), 16))
+    with Collection.create(tmp_path / "other", CODEC) as other:
+        assert other.import_(tmp_path / "file.npy") == len(collection)
+        assert [item[:2] for item in everything(other)] == [item[:2] for item in everything(collection)]
+        np.save(tmp_path / "floats.npy", vectors(3))
+        np.save(tmp_path / "floats.ids.npy", np.array([1000, 1001, 1002]))
+        assert other.import_(tmp_path / "floats.npy") == 3
+        assert np.array_equal(other.get([1000, 1001, 1002]).codes, CODEC.pack(vectors(3)))
+
+
+def test_wrong_files(tmp_path):
+    with Collection.create(tmp_path / "store", CODEC) as found, Collection.create(tmp_path / "w", Codec(32, 8)) as wide:
+        found.add([1, 2], vectors(2))
+        for read in (found.import_, found.export):
+            with pytest.raises(ValueError, match=r"\.parquet, \.arrow"):
+                read(tmp_path / "file.xlsx")
+        with pytest.raises(OSError, match="nothing"):
+            found.import_(tmp_path / "nothing.parquet")
+        found.export(tmp_path / "a.parquet")
+        with pytest.raises(ValueError, match=r"expected fixed_size_binary\(32\)"):
+            wide.import_(tmp_path / "a.parquet")
+        with (
+            Collection.create(tmp_path / "l", Codec(32, 4, 0.2)) as other,
+            pytest.raises(ValueError, match=r'is of the codec \{"dim": 32, "bits": 4, "limit": 0.18\}'),
+        ):
+            other.import_(tmp_path / "a.parquet")
+        for suffix, text in ((".parquet", "no Parquet"), (".arrow", "no Arrow"), (".npy", "no NumPy")):
+            (tmp_path / f"bad{suffix}").write_text(text * 20)
+            with pytest.raises(ValueError, match=r".+"):
+                found.import_(tmp_path / f"bad{suffix}")
+        pa.parquet.write_table(pa.table({"id": [3], "x": [1]}), tmp_path / "columns.parquet")
+        with pytest.raises(ValueError, match="columns id and codes, got id, x"):
+            found.import_(tmp_path / "columns.parquet")
+        told = {b"frazil.codec": b'{"dim": 32, "bits": 4, "limit": 0.18}'}
+        schema = pa.schema([("id", pa.int64()), pa.field("codes", pa.binary(16), metadata=told)])
+        pa.parquet.write_table(pa.table([[3, 4], [b"x" * 16, None]], schema=schema), tmp_path / "null.parquet")
+        with pytest.raises(ValueError, match="missing in 1 rows"):
+            found.import_(tmp_path / "null.parquet")
+        found.add(["text"], vectors(1))
+        for suffix in (".parquet", ".npy"):
+            with pytest.raises(ValueError, match="one kind"):
+                found.export(tmp_path / f"mixed{suffix}")
+        np.save(tmp_path / "pickled.npy", np.array([{}], object), allow_pickle=True)
+        with pytest.raises(ValueError, match="objects"):
+            found.import_(tmp_path / "pickled.npy")
+        assert list(found) == [1, 2, "text"]
+
+
+def test_a_missing_pyarrow_is_named(tmp_path):
+    code = (
+        "import sys; sys.modules['pyarrow'] = None\n"
+        "from frazil import Collection\n"
+        "with Collection.create(sys.argv[1]) as found:\n"
+        "    try: found.export('x.parquet')\n"
+        "    except ImportError as error: print(error)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(tmp_path / "s")], capture_output=True, text=True, check=True)
+    assert "pip install 'frazil[arrow]'" in done.stdout
