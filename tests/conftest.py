@@ -11,7 +11,16 @@ from frazil import _native
 
 # What these test, or test with, is more than NumPy, and some need the whole source tree and compilers.
 BEYOND_THE_CORE = (
-    "bench cli collection_cli collection_exchange demo encoder native native_reference stub torch wheel".split()
+    "bench",
+    "cli",
+    "collection_cli",
+    "collection_exchange",
+    "demo",
+    "encoder",
+    "native",
+    "stub",
+    "torch",
+    "wheel",
 )
 
 
