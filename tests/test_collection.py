@@ -408,40 +408,150 @@ def test_readers_see_commits(collection):
         assert reader.search(vectors(10)[2], k=1).ids == ["i2"]
 
 
-@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
-def test_fork(collection):
-    """A forked child reads; it may write only when its parent no longer does; and the parent's lock dies with it."""
-    read, write = os.pipe()
-    tried, tell = os.pipe()
-    collection.search(vectors(1))
+def exit_code_of_child(work):
+    """Fork, and return 0 if the work goes well in the child."""
     child = os.fork()
     if child == 0:
         code = 1
         try:
-            assert collection.search(vectors(10)[3], k=1).ids == ["i3"]
-            try:
-                collection.add(["child"], vectors(1))
-            except CollectionError:
-                os.write(tell, b"x")
-                os.read(read, 1)  # the parent has closed it
-                collection.add(["child"], vectors(1))
-                collection.close()
-                code = 0
+            work()
+            code = 0
         finally:
             os._exit(code)
-    os.close(tell)
-    assert collection.search(vectors(10)[4], k=1).ids == ["i4"]
-    os.read(tried, 1)
-    collection.add(["parent"], vectors(1))
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+def test_fork_beside_an_open_collection(collection):
+    """SQLite's locks do not hold in the child: what it wrote would be lost. It is refused, and the parent unharmed."""
+    collection.add(["before"], vectors(1))
+
+    def work():
+        for use in (
+            lambda: collection.search(vectors(1)),
+            lambda: collection.add(["child"], vectors(1)),
+            lambda: len(collection),
+            lambda: Collection.open(collection.path),
+            lambda: Collection.create(collection.path / "new"),
+        ):
+            with pytest.raises(CollectionError, match="forked while a collection was open"):
+                use()
+        collection.close()
+
+    assert exit_code_of_child(work) == 0
+    collection.add(["after"], vectors(1))
+    assert collection.search(vectors(10)[3], k=1).ids == ["i3"]
+    assert {"before", "after"} < set(collection)
+    assert_whole(collection)
+
+
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+def test_fork_after_closing(collection):
+    collection.add(["before"], vectors(1))
     collection.close()
-    os.write(write, b"x")
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
-    for end in (read, write, tried):
-        os.close(end)
+
+    def work():
+        with Collection.open(collection.path) as mine:
+            mine.add(["child"], vectors(1))
+            assert mine.search(vectors(10)[3], k=1).ids == ["i3"]
+
+    assert exit_code_of_child(work) == 0
     with Collection.open(collection.path) as again:
-        assert {"child", "parent"} < set(again)
+        assert {"before", "child"} < set(again)
         assert_whole(again)
+
+
+def test_ids_given_often_are_deleted_once(collection):
+    count = len(collection)
+    assert collection.delete(["i1"] * 1001) == 1
+    assert len(collection) == count - 1
+    assert collection.get(["i2"] * 1001).ids == ["i2"] * 1001
+    assert_whole(collection)
+
+
+def test_a_relative_path_stays_where_it_was(tmp_path, monkeypatch):
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        monkeypatch.chdir(tmp_path / name)
+        with Collection.open("store", CODEC) as made:
+            made.add([f"{name}{i}" for i in range(3)], vectors(3))
+    monkeypatch.chdir(tmp_path / "a")
+    with Collection.open("store") as opened:
+        monkeypatch.chdir(tmp_path / "b")
+        opened.add(["a3"], vectors(1))
+    for name, count in (("a", 4), ("b", 3)):
+        with Collection.open(tmp_path / name / "store") as again:
+            assert list(again) == [f"{name}{i}" for i in range(count)]
+            assert_whole(again)
+
+
+def test_a_call_that_writes_within_another_is_refused(collection):
+    """Code that runs in the middle of `add`, such as a signal's handler, must not write into its transaction."""
+    before = list(collection)
+
+    class Rows:
+        shape = (2, CODEC.dim)
+        dtype = np.dtype(np.float32)
+
+        def __getitem__(self, part):
+            with pytest.raises(CollectionError, match="under way in this thread"):
+                collection.upsert(["inner"], vectors(1))
+            return vectors(2)[part]
+
+    collection.add(["x", "y"], Rows())
+    assert list(collection) == [*before, "x", "y"]
+    assert_whole(collection)
+
+
+def test_too_few_rows_are_refused(collection):
+    class Rows:
+        shape = (4, CODEC.dim)
+
+        def __getitem__(self, part):
+            return vectors(4)[part][:2]
+
+    before = list(collection)
+    with pytest.raises(ValueError, match="expected 4 rows"):
+        collection.add(list("wxyz"), Rows())
+    assert list(collection) == before
+    assert_whole(collection)
+
+
+def test_a_folder_that_was_replaced(collection, tmp_path):
+    collection.search(vectors(1))
+    path = collection.path
+    path.rename(tmp_path / "moved")
+    with Collection.create(path, CODEC) as other:
+        other.add(["other"], vectors(1))
+    with pytest.raises(CollectionError, match="another collection has taken its place"):
+        collection.add(["lost"], vectors(1))
+    failures = []
+
+    def search():
+        try:
+            collection.search(vectors(1))
+        except CollectionError as error:
+            failures.append(error)
+
+    thread = threading.Thread(target=search)  # whose connection is new
+    thread.start()
+    thread.join()
+    assert len(failures) == 1
+
+
+def test_a_lost_or_damaged_sketch_is_built_anew(collection):
+    collection.build_sketch()
+    (path,) = collection.path.glob("sketch-*.bin")
+    for harm in (path.unlink, lambda: path.write_bytes(path.read_bytes()[:-1] + b"?")):
+        harm()
+        assert not collection.verify().ok
+        collection.build_sketch()
+        assert_whole(collection)
+    path.unlink()
+    with Collection.open(collection.path) as reader:
+        assert reader.search(vectors(10)[3], k=1, failure=1e-3).ids == ["i3"]
 
 
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
@@ -477,16 +587,7 @@ def test_a_fork_beside_threads_that_search(collection):
     for thread in threads:
         thread.start()
     searched.wait()
-    child = os.fork()
-    if child == 0:
-        code = 1
-        try:
-            gc.collect()
-            assert collection.search(vectors(10)[3], k=1).ids == ["i3"]
-            code = 0
-        finally:
-            os._exit(code)
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert exit_code_of_child(gc.collect) == 0
     done.set()
     for thread in threads:
         thread.join()

@@ -103,7 +103,14 @@ def test_a_file_cut_short_is_an_error(folder, name, open_first):
     reader.close()
 
 
-@pytest.mark.parametrize("name", ["codes-1.bin", "rerank-1.bin", "sketch-1-20.bin"])
+def test_a_missing_sketch_is_done_without(folder):
+    (folder / "sketch-1-20.bin").unlink()
+    with Collection.open(folder) as found:
+        assert len(found.search(vectors(1)[0], failure=1e-3).ids) == 10
+        assert found.verify().problems == ["sketch-1-20.bin: is missing; build_sketch makes the sketch anew"]
+
+
+@pytest.mark.parametrize("name", ["codes-1.bin", "rerank-1.bin"])
 def test_a_missing_file_is_an_error(folder, name):
     (folder / name).unlink()
     with Collection.open(folder) as found:

@@ -19,7 +19,17 @@ from frazil.collection.codefiles import BLOCK_ROWS, Block
 from frazil.collection.errors import CollectionError
 from frazil.collection.filters import field_path
 
-__all__ = ["FORMAT_VERSION", "NAME", "Catalog", "Item", "Properties", "State", "create_schema", "sql_errors"]
+__all__ = [
+    "FORMAT_VERSION",
+    "NAME",
+    "Catalog",
+    "Item",
+    "Properties",
+    "State",
+    "create_schema",
+    "refuse_copies",
+    "sql_errors",
+]
 
 NAME = "catalog.sqlite3"
 FORMAT_VERSION = 1
@@ -74,13 +84,14 @@ class _Connection(sqlite3.Connection):
     """A connection that closes itself where its thread ends without a word, but never in a forked child."""
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
-        super().__init__(*arguments, **options)
         self._pid = os.getpid()
+        super().__init__(*arguments, **options)
         _open.add(self)
 
     def close(self) -> None:
         """Close the connection; in a forked child do nothing: SQLite wants its copies neither used nor closed."""
         if self._pid == os.getpid():
+            _open.discard(self)
             super().close()
 
     def __del__(self) -> None:
@@ -93,6 +104,19 @@ _kept: list[_Connection] = []  # by a child for ever: other threads' connections
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(before=lambda: _kept.extend(_open), after_in_parent=_kept.clear)
+
+
+def refuse_copies(path: Path) -> None:
+    """Raise CollectionError in a child that was forked while connections were open.
+
+    SQLite's table of the locks that its process holds is copied with them: whatever the child opens from then on relies
+    on locks that are its parent's, and another process' checkpoint would lose what the child commits.
+    """
+    if any(kept._pid != os.getpid() for kept in _kept):
+        raise CollectionError(
+            f"{path}: this process was forked while a collection was open, so that SQLite's locks do not hold in it; "
+            "close collections before forking, or start processes by spawn or forkserver"
+        )
 
 
 @contextlib.contextmanager
@@ -119,6 +143,7 @@ class Catalog:
 
     def __init__(self, path: Path, *, create: bool = False) -> None:
         self.path = path
+        refuse_copies(path)
         with sql_errors(path):
             uri = f"{path.absolute().as_uri()}?mode={'rwc' if create else 'rw'}"
             self._sql = sqlite3.connect(
@@ -251,8 +276,9 @@ class Catalog:
         return list(self._select_in("row, id", "id", ids))
 
     def _select_in(self, what: str, column: str, values: Sequence[Any]) -> Iterator[Any]:
+        values = list(dict.fromkeys(values))  # or one in two parts would be found twice
         for start in range(0, len(values), _AT_ONCE):
-            part = list(values[start : start + _AT_ONCE])
+            part = values[start : start + _AT_ONCE]
             length = next(size for size in (1, 16, 128, _AT_ONCE) if size >= len(part))  # few statements, kept prepared
             part += part[-1:] * (length - len(part))
             marks = ", ".join("?" * length)

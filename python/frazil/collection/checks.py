@@ -56,7 +56,7 @@ def verify(folder: Path, properties: Properties, catalog: Catalog) -> Report:
             catalog.begin()
             try:
                 state = catalog.state()
-                return _check(folder, properties, catalog, state)
+                return _check(folder, properties, catalog, state, is_last=state.generation <= gone)
             except FileNotFoundError as error:
                 if state.generation <= gone:
                     raise CollectionError(f"{error.filename}: is missing") from None
@@ -65,7 +65,7 @@ def verify(folder: Path, properties: Properties, catalog: Catalog) -> Report:
                 catalog.end()
 
 
-def _check(folder: Path, properties: Properties, catalog: Catalog, state: State) -> Report:
+def _check(folder: Path, properties: Properties, catalog: Catalog, state: State, *, is_last: bool) -> Report:
     problems = catalog.problems()
     damaged: list[Damage] = []
     checked = 0
@@ -79,6 +79,9 @@ def _check(folder: Path, properties: Properties, catalog: Catalog, state: State)
         tasks.append(("sketch", sketch_path(folder, state.generation, state.sketch_rows), SKETCH_BLOCK))
         sizes.append(Sketch.size(properties.codec, state.sketch_rows))
     for (kind, path, block_bytes), size in zip(tasks, sizes, strict=True):
+        if kind == "sketch" and is_last and not path.exists():
+            problems.append(f"{path.name}: is missing; build_sketch makes the sketch anew")
+            continue
         found = path.stat().st_size
         if found < size:
             problems.append(f"{path.name}: is cut short: {found:,} bytes, of {size:,}")

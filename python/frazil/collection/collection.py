@@ -51,7 +51,8 @@ class Collection:
     and metadata (a dict of JSON's types). A call that writes has happened, whole and on the disk, when it returns; or
     it has not happened at all, whatever crashes when. The first such call makes this object the collection's one writer
     until it is closed or its process ends. Every search sees what was committed when it began. Objects may be shared by
-    threads, and used on both sides of a fork. docs/format.md §8 says which bytes lie where.
+    threads. They must be closed before a fork: in a child that was forked beside an open one, every use of a collection
+    is a `CollectionError`, since SQLite's locks do not hold there. docs/format.md §8 says which bytes lie where.
 
     Made by `open` and `create`, not by calling the class.
 
@@ -69,7 +70,7 @@ class Collection:
         self.codec, self.rerank_codec = properties.codec, properties.rerank
         self.model, self.revision = properties.model, properties.revision
         self._writer: Writer | None = None
-        self._is_closed = False
+        self._is_closed, self._is_writing = False, False
         self._pid, self._lock = os.getpid(), threading.RLock()
 
     @classmethod
@@ -101,7 +102,7 @@ class Collection:
             if not isinstance(value, Codec) and (name == "codec" or value is not None):
                 raise TypeError(f"{name}: expected a frazil.Codec, got {type(value).__name__}")
         as_texts([model, revision], 2, "model, revision")
-        folder = Path(path)
+        folder = Path(path).absolute()  # wherever the process goes
         writer.create(folder, Properties(codec, rerank, model, revision))
         return cls(folder)
 
@@ -129,7 +130,7 @@ class Collection:
             ValueError: it has another codec, model or revision.
             TypeError: an argument is of a wrong type.
         """
-        folder = Path(path)
+        folder = Path(path).absolute()
         if not _is_there(folder):
             if codec is None:
                 raise CollectionError(f"{folder}: holds no collection")
@@ -294,9 +295,17 @@ class Collection:
     def _writing(self) -> Iterator[Writer]:
         self._check_open()
         with self._lock:
-            if self._writer is None:
-                self._writer = Writer(self.path, self._reader.properties)
-            yield self._writer
+            self._check_open()  # another thread may have closed it meanwhile
+            if self._is_writing:  # the same thread, from a signal's handler or an array's own code
+                raise CollectionError(f"{self.path}: a call that writes is under way in this thread already")
+            self._is_writing = True
+            try:
+                self._reader.check_identity()
+                if self._writer is None:
+                    self._writer = Writer(self.path, self._reader.properties)
+                yield self._writer
+            finally:
+                self._is_writing = False
 
     # Reading.
 

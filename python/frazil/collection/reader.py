@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from frazil.collection import codefiles
-from frazil.collection.catalog import NAME, Catalog, Properties, State, sql_errors
+from frazil.collection.catalog import NAME, Catalog, Properties, State, refuse_copies, sql_errors
 from frazil.collection.codefiles import codes_path, sketch_path
 from frazil.collection.errors import CollectionError
 from frazil.sketch import Sketch
@@ -52,6 +52,7 @@ class Reader:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        self._identity = self._catalog_file()
         self._reset()
         with self._connected() as catalog:
             self.properties: Properties = catalog.properties()
@@ -73,8 +74,23 @@ class Reader:
             self._local.catalog = catalog
         return catalog
 
+    def _catalog_file(self) -> tuple[int, int]:
+        """Return what tells the catalog's file from any other."""
+        try:
+            found = (self._folder / NAME).stat()
+        except OSError as error:
+            raise CollectionError(f"{self._folder}: holds no collection: {error}") from None
+        return found.st_dev, found.st_ino
+
+    def check_identity(self) -> None:
+        """Raise CollectionError if another collection has taken the folder's place, or in a child forked beside it."""
+        refuse_copies(self._folder / NAME)
+        if self._catalog_file() != self._identity:
+            raise CollectionError(f"{self._folder}: another collection has taken its place since it was opened")
+
     def connect(self) -> Catalog:
         """Return a connection of its own, for who keeps a snapshot for long."""
+        self.check_identity()
         catalog = Catalog(self._folder / NAME)
         if catalog.is_new:
             catalog.close()
@@ -179,7 +195,10 @@ class Reader:
             return None
         codec = self.properties.codec
         path = sketch_path(self._folder, state.generation, state.sketch_rows)
-        data = codefiles.map_rows(path, 1, Sketch.size(codec, state.sketch_rows))[0]
+        try:
+            data = codefiles.map_rows(path, 1, Sketch.size(codec, state.sketch_rows))[0]
+        except FileNotFoundError:  # it is derived: without it rows are scanned in full
+            return None
         try:
             sketch = Sketch(data)
         except ValueError as error:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from frazil.codec import Codec
 from frazil.collection import codefiles, files
 from frazil.collection.arguments import shown
-from frazil.collection.catalog import NAME, Catalog, Properties, State, create_schema, sql_errors
+from frazil.collection.catalog import NAME, Catalog, Properties, State, create_schema, refuse_copies, sql_errors
 from frazil.collection.codefiles import BLOCK_ROWS, SKETCH_BLOCK, Appender, codes_path, sketch_path
 from frazil.collection.errors import CollectionError
 from frazil.collection.filters import field_path
@@ -32,17 +32,21 @@ def create(folder: Path, properties: Properties) -> None:
     Raises:
         CollectionError: there is something in it; or another process makes it now.
     """
+    refuse_copies(folder)
     folder.mkdir(parents=True, exist_ok=True)
     lock = WriterLock(folder / "writer.lock")
     try:
         known = (NAME, f"{NAME}-wal", f"{NAME}-shm", f"{NAME}-journal", "writer.lock", "codes-1.bin", "rerank-1.bin")
+        if (folder / NAME).exists():
+            there = Catalog(folder / NAME)
+            there.close()
+            if not there.is_new:
+                raise CollectionError(f"{folder}: there is a collection already; open it")
         foreign = sorted(path.name for path in folder.iterdir() if path.name not in known)
         if foreign:
             raise CollectionError(f"{folder}: is no collection, and not empty: it holds {shown(foreign)}")
         catalog = Catalog(folder / NAME, create=True)
         try:
-            if not catalog.is_new:
-                raise CollectionError(f"{folder}: there is a collection already")
             for kind, _ in kinds(properties):
                 path = codes_path(folder, kind, 1)
                 if path.exists() and path.stat().st_size:
@@ -148,7 +152,10 @@ class Writer:
             for first in range(0, len(ids), _AT_ONCE):
                 part = slice(first, min(len(ids), first + _AT_ONCE))
                 for kind, codec in self._kinds:
-                    appenders[kind].append(rows(kind, codec, part.start, part.stop))
+                    codes = rows(kind, codec, part.start, part.stop)
+                    if codes.shape != (part.stop - part.start, codec.row_bytes):
+                        raise ValueError(f"{kind}: expected {part.stop - part.start:,} rows, got shape {codes.shape}")
+                    appenders[kind].append(codes)
                 if replace:
                     old = [row for row, _ in self._catalog.rows_of_ids(ids[part])]
                     self._catalog.delete_rows(old, dead)
@@ -219,11 +226,12 @@ class Writer:
     def build_sketch(self, threads: int | None) -> None:
         """Build the sketch of all rows."""
         with self._transaction() as state:
-            if state.sketch_rows == state.rows:
+            path = sketch_path(self._folder, state.generation, state.rows)
+            if state.sketch_rows == state.rows and self._is_sound(path):
                 return
+            files.remove(path)  # a damaged one, which readers may have mapped
             rows_path = codes_path(self._folder, "codes", state.generation)
             codes = codefiles.map_rows(rows_path, state.rows, self._codec.row_bytes)
-            path = sketch_path(self._folder, state.generation, state.rows)
             size = Sketch.size(self._codec, state.rows)
             file = files.open_to_write(path)
             try:
@@ -245,6 +253,14 @@ class Writer:
             new = state._replace(sketch_rows=state.rows)
             self._commit(new)
         self._tidy(new)
+
+    def _is_sound(self, path: Path) -> bool:
+        """Tell whether the sketch's file is there and as its checksums say."""
+        try:
+            blocks = codefiles.read_blocks(path, self._catalog.blocks("sketch"), SKETCH_BLOCK)
+            return all(is_whole for _, _, is_whole in blocks)
+        except FileNotFoundError:
+            return False
 
     def create_index(self, field: str) -> None:
         """Make filters by a field fast."""
