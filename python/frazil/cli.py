@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from frazil import CollectionError, __version__, _native, active_kernels, kernels
+from frazil import __version__, _native, active_kernels, kernels
 
 __all__ = ["main"]
 
@@ -35,7 +35,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader, `head` for example, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nor may the interpreter's last flush complain
         return 0
-    except (CollectionError, ImportError, OSError, ValueError) as error:
+    except (ImportError, OSError, ValueError) as error:
         print(f"frazil: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
     return int(code or 0)
@@ -122,10 +122,15 @@ def _add_collection_commands(commands: Any) -> None:
 
 
 def _collection_command(name: str) -> Callable[[argparse.Namespace], None]:
-    def run(arguments: argparse.Namespace) -> None:
-        from frazil.collection import commands
+    """Return what runs a function of frazil.collection.commands; SQLite is imported only then."""
 
-        getattr(commands, name)(arguments)
+    def run(arguments: argparse.Namespace) -> None:
+        from frazil.collection import CollectionError, commands
+
+        try:
+            getattr(commands, name)(arguments)
+        except CollectionError as error:
+            raise ValueError(error) from error
 
     return run
 
@@ -179,10 +184,7 @@ def _positive(text: str) -> int:
 
 def _info(arguments: argparse.Namespace) -> None:
     if arguments.folder is not None:
-        from frazil.collection.commands import run_info
-
-        run_info(arguments.folder)
-        return
+        return _collection_command("run_info")(arguments)
     lines = {
         "CPU": _native.cpu_name(),
         "CPUs": f"{_native.default_threads()} for this process, {os.cpu_count()} in the machine",

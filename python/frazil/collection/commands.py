@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-from pathlib import Path
 from typing import Any
 
 from frazil.collection.collection import Collection
@@ -52,9 +51,9 @@ def _as_filter(text: str | None) -> Any:
         raise ValueError(f'where: expected JSON, such as \'{{"year": {{"$gte": 2020}}}}\': {error}') from None
 
 
-def run_info(folder: Path) -> None:
+def run_info(arguments: argparse.Namespace) -> None:
     """Show what a collection is."""
-    with Collection.open(folder) as collection:
+    with Collection.open(arguments.folder) as collection:
         info = collection.info()
     sizes = info.pop("bytes")
     for name, value in info.items():
