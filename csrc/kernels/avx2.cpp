@@ -2,6 +2,7 @@
 // into 16-bit lanes, with saturation. Codes are therefore multiplied as nibbles: 16 products of at most 15 * 127 fit
 // into 16 bits, two of 255 * 127 would not. A byte is 16 * its high nibble + its low one.
 #include "../floats.h"
+#include "pack_rows.h"
 #include "sketch_rows.h"
 #include "vectors256.h"
 
@@ -9,8 +10,6 @@ namespace frazil {
 namespace {
 
 // ---------------------------------------------------------------- pack
-
-constexpr std::size_t kBlock = 32;  // dimensions packed at a time
 
 // Four and eight numbers as floats.
 __m128 load_four(const float* x) { return _mm_loadu_ps(x); }
@@ -104,24 +103,10 @@ void pack_block(const T* x, const Steps& steps, std::uint8_t* out) {
 template <Width W, class T, class Steps>
 std::size_t pack(const std::byte* rows, std::ptrdiff_t stride, std::size_t n, std::size_t dim, double steps_per_unit,
                  std::uint8_t* out) {
-  constexpr std::size_t kBlockBytes = W == kInt4 ? 16 : 32;
-  const std::size_t row_bytes = W == kInt4 ? dim / 2 : dim, whole = dim / kBlock * kBlock;
-  T tail[kBlock] = {};
-  for (std::size_t row = 0; row < n; ++row, rows += stride, out += row_bytes) {
-    const T* const x = reinterpret_cast<const T*>(rows);
-    if (whole < dim) std::memcpy(tail, rows + whole * sizeof(T), (dim - whole) * sizeof(T));
-    const double squares = sum_of_squares(x, dim, tail, kPrefetchRows * stride);
-    if (!(squares >= kMinSquares && squares <= kMaxSquares)) return row;
-    const Steps steps(steps_per_unit / _mm_cvtsd_f64(_mm_sqrt_pd(_mm_set1_pd(squares))));
-    std::uint8_t* to = out;
-    for (std::size_t i = 0; i < whole; i += kBlock, to += kBlockBytes) pack_block<W>(x + i, steps, to);
-    if (whole < dim) {
-      std::uint8_t last[kBlockBytes];
-      pack_block<W>(static_cast<const T*>(tail), steps, last);
-      std::memcpy(to, last, row_bytes - static_cast<std::size_t>(to - out));
-    }
-  }
-  return n;
+  const auto steps_of = [&](double squares) FRAZIL_INLINE {
+    return Steps(steps_per_unit / _mm_cvtsd_f64(_mm_sqrt_pd(_mm_set1_pd(squares))));
+  };
+  return pack_rows<W, T>(rows, stride, n, dim, out, sum_of_squares<T>, steps_of, pack_block<W, T, Steps>);
 }
 
 // ---------------------------------------------------------------- unpack
