@@ -32,6 +32,14 @@ def repeated(row, n):
     return np.broadcast_to(row, (n, *row.shape))
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _interruptible():
+    """Python leaves SIGINT ignored where it was started so, in the background of a script: nothing here would end."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.fixture(scope="module")
 def endless():
     """256 GiB to write into, which are 64 MiB again and again."""
