@@ -2,7 +2,7 @@
 // into 16-bit lanes, with saturation. Codes are therefore multiplied as nibbles: 16 products of at most 15 * 127 fit
 // into 16 bits, two of 255 * 127 would not. A byte is 16 * its high nibble + its low one.
 #include "../floats.h"
-#include "pack_rows.h"
+#include "pack_by_blocks.h"
 #include "sketch_rows.h"
 #include "vectors256.h"
 
@@ -106,7 +106,7 @@ std::size_t pack(const std::byte* rows, std::ptrdiff_t stride, std::size_t n, st
   const auto steps_of = [&](double squares) FRAZIL_INLINE {
     return Steps(steps_per_unit / _mm_cvtsd_f64(_mm_sqrt_pd(_mm_set1_pd(squares))));
   };
-  return pack_rows<W, T>(rows, stride, n, dim, out, sum_of_squares<T>, steps_of, pack_block<W, T, Steps>);
+  return pack_by_blocks<W, T>(rows, stride, n, dim, out, sum_of_squares<T>, steps_of, pack_block<W, T, Steps>);
 }
 
 // ---------------------------------------------------------------- unpack

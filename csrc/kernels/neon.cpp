@@ -4,7 +4,7 @@
 #include <bit>
 
 #include "../floats.h"
-#include "pack_rows.h"
+#include "pack_by_blocks.h"
 #include "sketch_rows.h"
 #include "vectors_neon.h"
 
@@ -114,7 +114,7 @@ std::size_t pack(const std::byte* rows, std::ptrdiff_t stride, std::size_t n, st
   const auto steps_of = [&](double squares) FRAZIL_INLINE {
     return Steps(steps_per_unit / vget_lane_f64(vsqrt_f64(vdup_n_f64(squares)), 0));
   };
-  return pack_rows<W, T>(rows, stride, n, dim, out, sum_of_squares<T>, steps_of, pack_block<W, T, Steps>);
+  return pack_by_blocks<W, T>(rows, stride, n, dim, out, sum_of_squares<T>, steps_of, pack_block<W, T, Steps>);
 }
 
 // ---------------------------------------------------------------- codes as floats

@@ -5,7 +5,7 @@
 
 #include "../floats.h"
 #include "../prefetch.h"
-#include "pack_rows.h"
+#include "pack_by_blocks.h"
 #include "sketch_rows.h"
 
 namespace frazil {
@@ -138,7 +138,7 @@ std::size_t pack(const std::byte* rows, std::ptrdiff_t stride, std::size_t n, st
   const auto steps_of = [&](double squares) FRAZIL_INLINE {
     return Steps(steps_per_unit / _mm_cvtsd_f64(_mm_sqrt_pd(_mm_set1_pd(squares))));
   };
-  return pack_rows<W, T>(rows, stride, n, dim, out, sum_of_squares<T>, steps_of, pack_block<W, T, Steps>);
+  return pack_by_blocks<W, T>(rows, stride, n, dim, out, sum_of_squares<T>, steps_of, pack_block<W, T, Steps>);
 }
 
 // ---------------------------------------------------------------- codes as floats

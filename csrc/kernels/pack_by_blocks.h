@@ -20,9 +20,9 @@ constexpr std::size_t kBlock = 32;  // dimensions packed at a time
 //   steps_of(sum of squares): how far values are from the middle of the range, for pack_block
 //   pack_block(x, steps, to): writes the codes of kBlock values
 template <Width W, class T, class Sum, class StepsOf, class PackBlock>
-FRAZIL_INLINE inline std::size_t pack_rows(const std::byte* rows, std::ptrdiff_t stride, std::size_t n, std::size_t dim,
-                                           std::uint8_t* out, Sum&& sum_of_squares, StepsOf&& steps_of,
-                                           PackBlock&& pack_block) {
+FRAZIL_INLINE inline std::size_t pack_by_blocks(const std::byte* rows, std::ptrdiff_t stride, std::size_t n,
+                                                std::size_t dim, std::uint8_t* out, Sum&& sum_of_squares,
+                                                StepsOf&& steps_of, PackBlock&& pack_block) {
   constexpr std::size_t kBlockBytes = W == kInt4 ? kBlock / 2 : kBlock;
   const std::size_t row_bytes = W == kInt4 ? dim / 2 : dim, whole = dim / kBlock * kBlock;
   T tail[kBlock] = {};
