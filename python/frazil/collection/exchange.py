@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from frazil._files import whole_file
 from frazil.codec import Codec
 from frazil.collection.errors import CollectionError
 
@@ -47,17 +46,6 @@ def export(collection: Collection, path: Path) -> int:
     return formats[path.suffix](collection, path)
 
 
-@contextmanager
-def _whole(path: Path) -> Iterator[Path]:
-    """Give a name beside a file's to write to; it takes the file's place when the block has ended well."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        yield partial
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
-
-
 def _codec_text(codec: Codec) -> str:
     return json.dumps({"dim": codec.dim, "bits": codec.bits, "limit": codec.limit})
 
@@ -82,7 +70,7 @@ def _export_table(collection: Collection, path: Path) -> int:
         fields, metadata={"frazil.model": collection.model or "", "frazil.revision": collection.revision or ""}
     )
     count = 0
-    with _whole(path) as partial:
+    with whole_file(path) as partial:
         if path.suffix == ".parquet":
             writing = pa.parquet.ParquetWriter(partial, schema)
         else:
@@ -114,7 +102,7 @@ def _export_npy(collection: Collection, path: Path) -> int:
         if str(name).endswith("\0"):
             raise ValueError(f"export: NumPy drops zeros at the end of strings, such as {name!r}; Parquet does not")
     shape = count, collection.codec.row_bytes
-    with _whole(path) as partial, _whole(path.with_suffix(".ids.npy")) as partial_ids:
+    with whole_file(path) as partial, whole_file(path.with_suffix(".ids.npy")) as partial_ids:
         dtype = np.dtype(np.int64) if kind is int else np.dtype(("U", width))
         codes = np.lib.format.open_memmap(partial, "w+", np.dtype(np.uint8), shape)
         ids = np.lib.format.open_memmap(partial_ids, "w+", dtype, (count,))

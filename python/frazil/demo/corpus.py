@@ -15,7 +15,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import NamedTuple
 
-from frazil.demo.cache import write_whole
+from frazil._files import whole_file
 
 __all__ = ["Entry", "cached_stdlib_docs", "stdlib_docs"]
 
@@ -71,7 +71,9 @@ def cached_stdlib_docs(folder: Path) -> list[Entry]:
         return [Entry(str(name), str(doc)) for name, doc in json.loads(path.read_bytes())]
     except (OSError, ValueError, TypeError):  # none yet, or broken
         entries = stdlib_docs()
-        write_whole(path, lambda file: file.write(json.dumps(entries).encode()))
+        folder.mkdir(parents=True, exist_ok=True)
+        with whole_file(path) as partial:
+            partial.write_text(json.dumps(entries), encoding="utf-8")
         return entries
 
 

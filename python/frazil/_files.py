@@ -1,0 +1,27 @@
+"""Files written all or nothing."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+__all__ = ["whole_file"]
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """Give a name beside a file's to write to; it takes the file's place when the block has ended well.
+
+    So neither an error nor a killed process leaves half a file under that name.
+
+    Raises:
+        OSError: the folder is not there, or cannot be written to.
+    """
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        yield partial
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
