@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from frazil import Collection
+from frazil.collection import catalog
 from frazil.collection.filters import compile_filter
 
 HOSTILE_NAMES = [
@@ -273,6 +274,15 @@ def test_no_text_of_the_caller_is_sql():
                 assert set(sql) <= set("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ_ (),?$'=<>1")
                 assert "DROP" not in sql
                 assert "--" not in sql
+
+
+@pytest.mark.parametrize("at_once", [1, 3, 7, 1000])
+def test_rows_are_asked_for_in_parts(collection, monkeypatch, at_once):
+    """SQLite's texts end at 1 GB: the row numbers of some hundred million rows."""
+    monkeypatch.setattr(catalog, "_FILTERED_AT_ONCE", at_once)
+    for where in ({"a": 1}, {"a": {"$ne": 1}}, {"a": {"$gte": 0}}, {"$or": [{"a": "x"}, {"a": None}]}):
+        collection._reader._filters.clear()
+        check(collection, where)
 
 
 def test_filters_follow_commits(tmp_path):

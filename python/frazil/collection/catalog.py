@@ -36,6 +36,7 @@ FORMAT_VERSION = 1
 _APPLICATION_ID = 0x667A6331  # "fzc1", at byte 68 of the file
 _AT_ONCE = 500  # values of an IN (…): old SQLites take 999 parameters
 _TEXT_OF = 1 << 20  # row numbers in one text
+_FILTERED_AT_ONCE = 1 << 25  # rows that one filter's text may name: SQLite's texts end at 1 GB
 _MOST_ROWS = 1 << 48
 
 _TABLES = {
@@ -298,9 +299,15 @@ class Catalog:
     def rows_where(self, condition: str, values: Sequence[Any], first: int, rows: int) -> NDArray[np.int64]:
         """Return the rows, from `first` on, of the items that meet a condition of SQL, ascending, int64 (n,)."""
         # One text is several times as fast as a tuple for each row. Of few new rows, each is looked at: no index is.
-        source = f"items NOT INDEXED WHERE row >= {first:d} AND" if first else "items WHERE"
-        (text,) = self._run(f"SELECT group_concat(row) FROM {source} ({condition})", values)[0]
-        return self._checked_rows(_numbers(text), rows, "items")
+        source = "items NOT INDEXED" if first else "items"
+        found = [_numbers(None)]
+        for start in range(first, rows, _FILTERED_AT_ONCE):
+            stop = min(start + _FILTERED_AT_ONCE, rows)
+            # Where all rows are meant, nothing is said of them, so that the plan is the filter's own.
+            among = f"row >= {start:d} AND row < {stop:d} AND" if start > 0 or stop < rows else ""
+            (text,) = self._run(f"SELECT group_concat(row) FROM {source} WHERE {among} ({condition})", values)[0]
+            found.append(_numbers(text))
+        return self._checked_rows(np.concatenate(found), rows, "items")
 
     def delete_rows(self, rows: Sequence[int], dead: int) -> None:
         """Delete items, and count their rows as dead; `dead` is how many were before."""
