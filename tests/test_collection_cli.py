@@ -407,6 +407,9 @@ def test_what_is_wrong_with_a_file(fake, tmp_path, capsys, monkeypatch):
     np.savez(tmp_path / "archive.npz", good)
     (tmp_path / "archive.npz").rename(tmp_path / "archive.npy")
     (tmp_path / "latin.csv").write_bytes(b"id,text\n1,caf\xe9\n")
+    (tmp_path / "utf16.jsonl").write_bytes('{"text": "a"}'.encode("utf-16"))
+    (tmp_path / "pretty.jsonl").write_text(json.dumps([{"text": "a"}], indent=1))
+    (tmp_path / "twice.csv").write_text("id,text,text\n1,a,b\n")
     (tmp_path / "more.csv").write_text("id,text\n1,a\n2,b,c\n")
     (tmp_path / "quote.csv").write_text('id,text\n1,"a\n')
     (tmp_path / "empty.parquet").touch()
@@ -422,6 +425,9 @@ def test_what_is_wrong_with_a_file(fake, tmp_path, capsys, monkeypatch):
         ("nan.fvecs", "row 13 holds NaN"),
         ("nan.fbin", "row 13 holds NaN"),
         ("latin.csv", "not UTF-8"),
+        ("utf16.jsonl", "line 1 or a later one is not UTF-8"),
+        ("pretty.jsonl", "line 1, character 3: Expecting value; expected a JSON object in each line"),
+        ("twice.csv", "a name twice: id, text, text"),
         ("more.csv", "line 3: more fields"),
         ("quote.csv", "line 2: "),
         ("empty.parquet", "Parquet"),

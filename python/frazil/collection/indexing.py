@@ -99,6 +99,11 @@ def load_encoder(model: str | None, revision: str | None) -> Encoder:
         from transformers.utils import logging
 
         logging.disable_progress_bar()  # type: ignore[no-untyped-call, unused-ignore]
+    if not sys.stderr.isatty():
+        with contextlib.suppress(ImportError):
+            from huggingface_hub.utils import disable_progress_bars  # type: ignore[attr-defined, unused-ignore]
+
+            disable_progress_bars()
     from frazil.encoder import Encoder
 
     try:

@@ -158,7 +158,7 @@ class _Texts(Source):
             for number, record in read():
                 yield number, record
         except UnicodeDecodeError as error:
-            raise ValueError(f"{self.path}: not UTF-8 after line {number:,}: {error.reason}") from None
+            raise ValueError(f"{self.path}: line {number + 1:,} or a later one is not UTF-8: {error.reason}") from None
 
     def _rows(self) -> Iterator[tuple[int, Any]]:
         arrow = need_arrow()
@@ -173,6 +173,9 @@ class _Texts(Source):
         with self.path.open(encoding="utf-8-sig", newline="") as file:
             reader = csv.DictReader(file, strict=True)
             try:
+                names = list(reader.fieldnames or ())
+                if len(set(names)) < len(names):
+                    raise ValueError(f"{self.path}: the first line has a name twice: {', '.join(names)}")
                 for record in reader:
                     if None in record:
                         raise ValueError(
@@ -196,7 +199,8 @@ class _Texts(Source):
                 try:
                     record = json.loads(record)  # noqa: PLW2901
                 except json.JSONDecodeError as error:
-                    raise ValueError(f"{place}, character {error.pos + 1:,}: {error.msg}") from None
+                    what = f"{error.msg}; expected a JSON object in each line"
+                    raise ValueError(f"{place}, character {error.pos + 1:,}: {what}") from None
                 except (ValueError, RecursionError) as error:
                     raise ValueError(f"{place}: {error}") from None
             if not isinstance(record, dict) or not all(isinstance(name, str) for name in record):

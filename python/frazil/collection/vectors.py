@@ -78,17 +78,19 @@ class Given:
 
         Raises:
             BadRow: NaN or infinity is in one of them.
-            ValueError: the embeddings are of fewer dimensions than the codec's.
+            TypeError: the embeddings are no floats.
+            ValueError: they are of fewer dimensions than the codec's.
         """
         if self._codes:
             return self._codes[kind][first:stop]
         try:
             return codec.pack(self._embeddings[first:stop])
-        except ValueError as error:
+        except (TypeError, ValueError) as error:
             message = str(error).removeprefix("x: ")
             if row := re.match(r"row (\d+) (.*)", message, re.DOTALL):
                 raise BadRow(first + int(row[1]), row[2]) from None
-            raise ValueError(f"embeddings: {message}") from None
+            kind = TypeError if isinstance(error, TypeError) else ValueError
+            raise kind(f"embeddings: {message}") from None
 
 
 def known_width(catalog: Catalog) -> int | None:
