@@ -161,8 +161,8 @@ class Collection:
             metadatas: n dicts (keys strings, values of JSON's types) or None; None: no item has one.
             codes: uint8 (n, row_bytes), instead of embeddings.
             rerank_codes: uint8 (n, rerank_codec.row_bytes), with `codes` where the collection re-ranks.
-            notes: written with the items, to be found in `notes`; for example how far a file has been read. Keys that
-                begin with "frazil." are the collection's own.
+            notes: written with the items, to be found in `notes`, for example how far a file has been read; the
+                collection's own begin with "frazil.".
 
         Raises:
             ValueError: an id is in the collection, or twice in `ids`; lengths or shapes differ; NaN or infinity is
@@ -170,8 +170,7 @@ class Collection:
             TypeError: something is of a wrong type.
             CollectionError: another process writes, or the disk is full or broken; nothing of the call was kept.
         """
-        source = embeddings, codes, rerank_codes
-        self._add(ids, source, documents, metadatas, notes, replace=False)
+        self._add(ids, (embeddings, codes, rerank_codes), documents, metadatas, notes, replace=False)
 
     def upsert(
         self,
@@ -185,8 +184,7 @@ class Collection:
         notes: Mapping[str, str] | None = None,
     ) -> None:
         """Add items as `add` does, replacing those that are there: their vector, document and metadata, all three."""
-        source = embeddings, codes, rerank_codes
-        self._add(ids, source, documents, metadatas, notes, replace=True)
+        self._add(ids, (embeddings, codes, rerank_codes), documents, metadatas, notes, replace=True)
 
     def _add(
         self,

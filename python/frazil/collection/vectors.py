@@ -89,8 +89,8 @@ class Given:
             message = str(error).removeprefix("x: ")
             if row := re.match(r"row (\d+) (.*)", message, re.DOTALL):
                 raise BadRow(first + int(row[1]), row[2]) from None
-            kind = TypeError if isinstance(error, TypeError) else ValueError
-            raise kind(f"embeddings: {message}") from None
+            wrong = TypeError if isinstance(error, TypeError) else ValueError
+            raise wrong(f"embeddings: {message}") from None
 
 
 def known_width(catalog: Catalog) -> int | None:
