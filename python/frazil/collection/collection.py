@@ -426,10 +426,7 @@ class Collection:
             return view.state.version
 
     def info(self) -> dict[str, Any]:
-        """Return what there is to know: path, codecs, model, counts, indexed fields, and the files' bytes.
-
-        `embedding_dim` is the width of the embeddings that were added, None where only codes were.
-        """
+        """Return path, codecs, model, the embeddings' width (None: only codes were added), counts, fields, bytes."""
         self._check_open()
         with self._reader.snapshot() as (catalog, view):
             state = view.state
@@ -457,7 +454,7 @@ class Collection:
         """Read every byte and compare it with its checksum, and every count with the others.
 
         Returns:
-            Report(rows, items, blocks, damaged, problems); `report.ok` says whether nothing is wrong.
+            Report(rows, items, blocks, damaged, problems); `report.ok`, and its truth, say that nothing is wrong.
 
         Raises:
             CollectionError: the catalog is too damaged to be read.
