@@ -1,6 +1,8 @@
 """What all tests share: every instruction set in turn, and real embeddings where they are at hand."""
 
 import os
+import sys
+import types
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +17,7 @@ BEYOND_THE_CORE = (
     "cli",
     "collection_cli",
     "collection_exchange",
+    "collection_files",
     "demo",
     "encoder",
     "native",
@@ -77,3 +80,14 @@ def collections():
     if not found:
         pytest.skip("no real embeddings at hand (FRAZIL_DATA names their folder)")
     return found
+
+
+@pytest.fixture
+def fake(monkeypatch):
+    """The encoder of tests that need none."""
+    from commands_common import FakeEncoder
+
+    module = types.ModuleType("frazil.encoder")
+    module.Encoder = FakeEncoder
+    monkeypatch.setitem(sys.modules, "frazil.encoder", module)
+    FakeEncoder.loaded = 0

@@ -280,7 +280,8 @@ def test_wrong_data(array, message, tmp_path, capsys):
         (("--data", "/no/such.npy"), "data: there is no file '/no/such.npy'"),
         (("--json", "/no/such/folder/a.json"), "there is no folder '/no/such/folder'"),
         (("--plot", "roof.jpg"), "expected a file name that ends in .png or .svg"),
-        (("--plot", "roof.png", "--peers"), "--peers measures none"),
+        (("--plot", "roof.png", "--peers"), "plot: is about the operations; --peers measures none"),
+        (("--only", "single", "--peers"), "only: is about the operations; --peers measures none"),
     ],
 )
 def test_wrong_options_are_one_line(arguments, message, capsys):

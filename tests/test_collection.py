@@ -2,6 +2,7 @@
 
 import gc
 import os
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -146,11 +147,11 @@ def test_nothing_of_a_failed_call_is_kept(collection, monkeypatch):
     x = vectors(10, seed=3)
     x[9, 0] = np.nan
     ids = [f"n{i}" for i in range(10)]
-    with pytest.raises(ValueError, match="counted from row 8: x: row 1 "):
+    with pytest.raises(ValueError, match="embeddings: row 9 holds NaN"):
         collection.add(ids, x)
     with pytest.raises(ValueError, match="'i1'"):
         collection.add([*ids[:9], "i1"], vectors(10))
-    with pytest.raises(ValueError, match="row 1"):
+    with pytest.raises(ValueError, match="row 9 "):
         collection.upsert(["i0", "i1", "i2", "i3", "i4", "i5", "i6", "i7", "i8", "i9"], x)
     assert list(collection) == [f"i{i}" for i in range(10)]
     assert_whole(collection)
@@ -201,7 +202,8 @@ def test_many_kinds_of_embeddings(tmp_path):
         found.add(["c"], x[2:3].astype(np.float16))
         found.add(["d"], codes=CODEC.pack(x[3:]))
         found.add([], np.empty((0, 32), np.float32))
-        found.add(["wide"], vectors(1, dim=99))
+        with pytest.raises(ValueError, match=r"embeddings: expected 32 columns, .* got 99"):
+            found.add(["wide"], vectors(1, dim=99))
         assert np.array_equal(found.get(["a", "b"]).codes, CODEC.pack(x[:2].astype(np.float64)))
         assert np.array_equal(found.get(["d"]).codes, CODEC.pack(x[3:]))
 
@@ -669,3 +671,41 @@ def test_importing_frazil_does_not_import_it():
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"
     assert frazil.Collection is Collection
+
+
+def test_embeddings_are_of_one_width(tmp_path):
+    """Which the collection remembers; codes have none."""
+    with Collection.create(tmp_path / "store", CODEC) as found:
+        found.add([0], codes=CODEC.pack(vectors(1)))
+        found.upsert([], np.empty((0, 99)), notes={"a": "b"})
+        assert found.info()["embedding_dim"] is None
+        found.search(vectors(1, dim=40)[0])
+        with pytest.raises(ValueError, match="more than once"):
+            found.add([1, 1], vectors(2, dim=50))
+        found.add([1], vectors(1, dim=48))
+        assert found.info()["embedding_dim"] == 48
+        assert found.notes == {"a": "b"}
+    with Collection.open(tmp_path / "store") as found:
+        for write in (found.add, found.upsert):
+            with pytest.raises(ValueError, match=r"embeddings: expected 48 columns, .*, got 32"):
+                write([2, 3], vectors(2))
+        for queries in (vectors(3), vectors(1)[0], vectors(3).tolist()):
+            with pytest.raises(ValueError, match=r"queries: expected 48 columns, .*, got 32"):
+                found.search(queries)
+        assert found.search(vectors(2, dim=48), k=2).scores.shape == (2, 2)
+        assert list(found) == [0, 1]
+        with pytest.raises(ValueError, match=r"begin with 'frazil\.'"):
+            found.upsert([], np.empty((0, 48)), notes={"frazil.embedding_dim": "3"})
+    with sqlite3.connect(tmp_path / "store" / "catalog.sqlite3") as sql:
+        sql.execute("UPDATE notes SET value = 'wide' WHERE key = 'frazil.embedding_dim'")
+    sql.close()
+    with Collection.open(tmp_path / "store") as found, pytest.raises(CollectionError, match=r"damaged: .* 'wide'"):
+        found.search(vectors(1))
+
+
+def test_text_instead_of_vectors(collection):
+    for queries in ("a text", ["a text"], np.array([["a"]])):
+        with pytest.raises(TypeError, match=r"queries: expected floats, got text .*encode_query"):
+            collection.search(queries)
+    with pytest.raises(TypeError, match=r"embeddings: expected floats, got text .*encode_document"):
+        collection.add(["new"], ["a text"])

@@ -11,70 +11,10 @@ import pyarrow as pa
 import pyarrow.parquet
 import pytest
 from collections_common import filled, vector_of, vectors
+from commands_common import FakeEncoder, error, run, write_embeddings, write_texts
 
 from frazil import Codec, Collection, CollectionError, cli
 from frazil.collection import indexing
-
-
-class FakeEncoder:
-    """Texts into vectors without a model."""
-
-    dimensions = 64
-    loaded = 0
-
-    def __init__(self, model="fake", revision=None):
-        FakeEncoder.loaded += 1
-        self.name = model
-
-    def encode_query(self, text, show_progress_bar=None):
-        assert isinstance(text, str)
-        return vector_of(text, dim=64)
-
-    def encode_document(self, texts, show_progress_bar=None):
-        return np.array([vector_of(text, dim=64) for text in texts])
-
-
-@pytest.fixture
-def fake(monkeypatch):
-    module = type(sys)("frazil.encoder")
-    module.Encoder = FakeEncoder
-    monkeypatch.setitem(sys.modules, "frazil.encoder", module)
-    FakeEncoder.loaded = 0
-
-
-def run(capsys, *arguments):
-    """Return the output of a command that ends well."""
-    code = cli.main([str(argument) for argument in arguments])
-    out, err = capsys.readouterr()
-    assert (code, err) == (0, ""), err
-    return out
-
-
-def error(capsys, *arguments):
-    """Return the one line of a command that fails."""
-    assert cli.main([str(argument) for argument in arguments]) == 2
-    err = capsys.readouterr().err
-    assert err.startswith("frazil: ")
-    assert err.count("\n") == 1
-    return err
-
-
-def write_texts(path, count=30, ids=True):
-    records = [
-        {"_id": f"d{i}", "title": f"Title {i}", "text": f"text {i}, with\na line", "year": 2000 + i}
-        for i in range(count)
-    ]
-    if not ids:
-        records = [{name: value for name, value in record.items() if name != "_id"} for record in records]
-    if path.suffix == ".jsonl":
-        path.write_text("\n".join(map(json.dumps, records)) + "\n\n", encoding="utf-8")
-    elif path.suffix == ".parquet":
-        pa.parquet.write_table(pa.Table.from_pylist(records), path)
-    else:
-        lines = [[str(value) for value in record.values()] for record in records]
-        text = "\n".join(",".join(f'"{value}"' for value in line) for line in [list(records[0]), *lines])
-        path.write_text(text, encoding="utf-8")
-    return records
 
 
 @pytest.mark.parametrize("suffix", [".jsonl", ".csv", ".parquet"])
@@ -108,19 +48,6 @@ def test_texts_from_file_to_answer(suffix, fake, tmp_path, capsys):
     assert pa.parquet.read_table(tmp_path / "out.parquet").num_rows == 30
 
 
-def write_embeddings(path, x):
-    if path.suffix == ".npy":
-        np.save(path, x)
-    elif path.suffix == ".fvecs":
-        rows = np.empty((len(x), x.shape[1] + 1), "<f4")
-        rows[:, 0].view("<i4")[:] = x.shape[1]
-        rows[:, 1:] = x
-        rows.tofile(path)
-    else:
-        path.write_bytes(np.array(x.shape, "<u4").tobytes() + x.astype("<f4").tobytes())
-    return path
-
-
 @pytest.mark.parametrize("suffix", [".npy", ".fvecs", ".fbin"])
 def test_embeddings(suffix, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(indexing, "_EMBEDDINGS", 30)
@@ -134,6 +61,14 @@ def test_embeddings(suffix, tmp_path, capsys, monkeypatch):
         assert np.array_equal(found.get(range(100)).codes, codec.pack(vectors(100)))
         assert np.array_equal(found.get(range(100, 150)).codes, codec.pack(vectors(50, seed=1)))
     assert "does not say which model" in error(capsys, "search", tmp_path / "store", "x")
+
+
+def test_all_dimensions_are_kept_where_there_are_few(tmp_path, capsys):
+    for suffix in (".npy", ".fvecs", ".fbin"):
+        path = write_embeddings(tmp_path / f"a{suffix}", vectors(5))
+        run(capsys, "index", path, "-o", tmp_path / f"store{suffix}")
+        with Collection.open(tmp_path / f"store{suffix}") as found:
+            assert np.array_equal(found.get(range(5)).codes, Codec(32).pack(vectors(5)))
 
 
 def test_a_stopped_index_goes_on(fake, tmp_path, capsys, monkeypatch):
@@ -207,18 +142,18 @@ def test_what_goes_wrong_is_one_line(fake, tmp_path, capsys):
         pass
     jsonl = tmp_path / "a.jsonl"
     write_texts(jsonl)
-    assert "no model" in error(capsys, "index", jsonl, "-o", store)
+    assert "does not say which model" in error(capsys, "index", jsonl, "-o", store)
     assert "expected a file name that ends in" in error(capsys, "index", store / "codes-1.bin", "-o", tmp_path / "n")
     assert "no such file" in error(capsys, "index", tmp_path / "no.jsonl", "-o", tmp_path / "n").lower()
     bad = tmp_path / "bad.jsonl"
     for text, message in (
-        ('{"text": "a"}\nno JSON', "item 2: Expecting value"),
-        ('{"text": "a"}\n["b"]', "item 2: expected named fields"),
-        ('{"body": "a"}', "item 1 has no field title or text, but body"),
-        ('{"text": "a", "_id": 1}\n{"text": "b"}', "item 2 has no field _id or id"),
+        ('{"text": "a"}\nno JSON', "line 2, character 1: Expecting value"),
+        ('{"text": "a"}\n["b"]', "line 2: expected named fields"),
+        ('{"body": "a"}', "line 1 has no field title or text, but body"),
+        ('{"text": "a", "_id": 1}\n{"text": "b"}', "line 2 has no field _id or id"),
         ('{"text": "a"}\n{"text": "b", "_id": 1}', "some items have ids and some have none"),
-        ('{"text": "a", "_id": 1.5}', "ids: expected strings or integers"),
-        ('{"text": "a", "_id": 1}\n{"text": "b", "_id": 1}', "1: more than once"),
+        ('{"text": "a", "_id": 1.5}', "bad.jsonl: lines 1 to 1: ids: expected strings or integers"),
+        ('{"text": "a", "_id": 1}\n{"text": "b", "_id": 1}', "bad.jsonl: lines 1 to 2: ids: 1: more than once"),
     ):
         bad.write_text(text)
         assert message in error(capsys, "index", bad, "-o", tmp_path / f"store-{hash(text)}")
@@ -232,7 +167,7 @@ def test_what_goes_wrong_is_one_line(fake, tmp_path, capsys):
     run(capsys, "index", jsonl, "-o", tmp_path / "texts")
     write_texts(jsonl, count=31)
     assert "has changed since" in error(capsys, "index", jsonl, "-o", tmp_path / "texts")
-    assert "not of other" in error(capsys, "index", jsonl, "-o", tmp_path / "texts", "--model", "other")
+    assert "has fake, got other" in error(capsys, "index", jsonl, "-o", tmp_path / "texts", "--model", "other")
     for where in ("{", "[1]", '{"a": {"$like": 1}}', '{"a": [1]}'):
         assert "where" in error(capsys, "search", tmp_path / "texts", "x", "--where", where)
     assert "rerank" in error(capsys, "search", tmp_path / "texts", "x", "--rerank", "50")
@@ -248,7 +183,7 @@ def test_what_goes_wrong_is_one_line(fake, tmp_path, capsys):
     assert cli.main(["verify", str(store)]) == 2
     out, err = capsys.readouterr()
     assert out == "codes-1.bin: block 0 is damaged: rows 0 to 9, ids 'i0', 'i1', 'i2', 'i3', 'i4' and 5 more\n"
-    assert "1 findings" in err
+    assert "is damaged, 1 finding\n" in err
 
 
 def test_a_rate_is_shown_on_a_terminal(tmp_path, monkeypatch, capsys):

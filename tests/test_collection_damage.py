@@ -324,3 +324,16 @@ def test_a_hit_without_an_item_is_an_error(tmp_path):
     database.close()
     with Collection.open(tmp_path / "store") as again, pytest.raises(CollectionError, match="knows nothing of row 4"):
         again.search(vectors(10)[4])
+
+
+def test_a_report_is_true_where_all_is_well(tmp_path):
+    with filled(tmp_path / "store", count=5000) as found:
+        assert found.verify()
+    with (tmp_path / "store" / "codes-1.bin").open("r+b") as file:
+        file.write(b"damage")
+    with Collection.open(tmp_path / "store") as found:
+        report = found.verify()
+        assert not report
+        assert len(report.damaged[0].ids) == 4096
+        assert len(repr(report)) < 500  # not all of them
+        assert "'i4' and 4,091 more" in repr(report)

@@ -90,7 +90,9 @@ def test_wrong_files(tmp_path):
         with pytest.raises(OSError, match="nothing"):
             found.import_(tmp_path / "nothing.parquet")
         found.export(tmp_path / "a.parquet")
-        with pytest.raises(ValueError, match=r"expected fixed_size_binary\(32\)"):
+        with pytest.raises(
+            ValueError, match=r'codes: is of the codec \{"dim": 32, "bits": 4, .* of \{"dim": 32, "bits": 8'
+        ):
             wide.import_(tmp_path / "a.parquet")
         with (
             Collection.create(tmp_path / "l", Codec(32, 4, 0.2)) as other,
@@ -117,6 +119,35 @@ def test_wrong_files(tmp_path):
         with pytest.raises(ValueError, match="objects"):
             found.import_(tmp_path / "pickled.npy")
         assert list(found) == [1, 2, "text"]
+
+
+def test_what_a_file_lacks(tmp_path):
+    with Collection.create(tmp_path / "store", CODEC, rerank=FINE) as found:
+        found.add([1, 2], vectors(2))
+        with Collection.create(tmp_path / "plain", CODEC) as plain:
+            plain.add([3, 4], vectors(2))
+            for suffix in (".parquet", ".npy"):
+                plain.export(tmp_path / f"plain{suffix}")
+                with pytest.raises(ValueError, match=r"not the second ones, of Codec.* to re-rank with"):
+                    found.import_(tmp_path / f"plain{suffix}")
+        (tmp_path / "plain.ids.npy").unlink()
+        with pytest.raises(FileNotFoundError, match=r"plain\.npy: its ids, .* must be in plain\.ids\.npy"):
+            found.import_(tmp_path / "plain.npy")
+        x = vectors(6)
+        x[4, 1] = np.inf
+        np.save(tmp_path / "x.npy", x)
+        np.save(tmp_path / "x.ids.npy", np.arange(10, 16))
+        with pytest.raises(ValueError, match=r"x\.npy: row 4 holds NaN"):
+            found.import_(tmp_path / "x.npy")
+        np.save(tmp_path / "x.ids.npy", np.array([7, 8, 1, 9, 10, 11]))
+        np.save(tmp_path / "x.npy", vectors(6))
+        with pytest.raises(ValueError, match=r"x\.npy: rows 0 to 5: ids: 1: in the collection already"):
+            found.import_(tmp_path / "x.npy")
+        fields = [pa.field(name, pa.binary(16), metadata={"frazil.codec": "{}}"}) for name in ("codes", "rerank")]
+        schema = pa.schema([("id", pa.int64()), *fields])
+        pa.parquet.write_table(pa.table([[1], [b"x" * 16], [b"x" * 16]], schema=schema), tmp_path / "codec.parquet")
+        with pytest.raises(ValueError, match=r"codec\.parquet: codes: says a codec that is none"):
+            found.import_(tmp_path / "codec.parquet")
 
 
 def test_a_missing_pyarrow_is_named(tmp_path):

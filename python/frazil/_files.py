@@ -19,6 +19,8 @@ def whole_file(path: Path) -> Iterator[Path]:
     Raises:
         OSError: the folder is not there, or cannot be written to.
     """
+    if not path.absolute().parent.is_dir():
+        raise FileNotFoundError(f"{path}: there is no folder {str(path.absolute().parent)!r}")
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         yield partial

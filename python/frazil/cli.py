@@ -1,4 +1,4 @@
-"""The `frazil` command: info, demo, bench; and index, search, verify, export of collections."""
+"""The `frazil` command: info, demo, bench; and index, search, verify, export, import of collections."""
 
 from __future__ import annotations
 
@@ -86,7 +86,8 @@ def _add_collection_commands(commands: Any) -> None:
         "index",
         help="put texts or embeddings into a collection",
         description="Put texts (.jsonl, .csv, .parquet) or embeddings (.npy, .fvecs, .fbin) into a collection. "
-        "Stopped, by whatever, and started again, it goes on where it was.",
+        "Stopped, by whatever, and started again, it goes on where it was. --dim, --bits, --limit, --rerank and "
+        "--model are fixed when the collection is made.",
     )
     index.add_argument("files", nargs="+", type=Path, metavar="FILE")
     index.add_argument(
@@ -94,9 +95,12 @@ def _add_collection_commands(commands: Any) -> None:
     )
     index.add_argument("--model", metavar="M", help="hub id or folder of the encoder (default: arctic-embed-m-v1.5)")
     index.add_argument("--dim", type=_positive, metavar="N", help="dimensions kept (default: 256, or all if fewer)")
-    index.add_argument("--bits", type=int, choices=(4, 8), default=4, help="bits a dimension (default: 4)")
+    index.add_argument("--bits", type=int, choices=(4, 8), help="bits a dimension (default: 4)")
     index.add_argument("--limit", type=float, metavar="L", help="codes cover -L to L (default: 0.18; 0.30 for 8 bits)")
     index.add_argument("--rerank", action="store_true", help="keep 8-bit codes as well, to re-rank with")
+    index.add_argument(
+        "--upsert", action="store_true", help="replace items of the same ids; a file that has changed is read again"
+    )
     index.add_argument("--text-fields", type=_names, default=(), metavar="A,B", help="default: title and text")
     index.add_argument("--id-field", metavar="A", help="default: _id or id; without one, items are numbered")
     index.set_defaults(run=_collection_command("run_index"))
@@ -119,6 +123,22 @@ def _add_collection_commands(commands: Any) -> None:
     export.add_argument("folder", type=Path)
     export.add_argument("file", type=Path)
     export.set_defaults(run=_collection_command("run_export"))
+
+    import_ = commands.add_parser(
+        "import",
+        help="add the items of a file that export wrote",
+        description="Add the items of a file that export wrote, to a collection that is made if it is not there, with "
+        "the file's codec and model. A .npy, of codes or floats, needs NAME.ids.npy beside it.",
+    )
+    import_.add_argument("file", type=Path, metavar="FILE", help=".parquet, .arrow or .npy")
+    import_.add_argument(
+        "-o", "--output", dest="folder", type=Path, required=True, metavar="FOLDER", help="the collection"
+    )
+    import_.add_argument("--upsert", action="store_true", help="replace items of the same ids")
+    import_.add_argument("--bits", type=int, choices=(4, 8), help="bits a dimension of a .npy, which does not say")
+    import_.add_argument("--limit", type=float, metavar="L", help="likewise (default: 0.18; 0.30 for 8 bits)")
+    import_.add_argument("--model", metavar="M", help="what made the embeddings, if the file does not say")
+    import_.set_defaults(run=_collection_command("run_import"))
 
 
 def _collection_command(name: str) -> Callable[[argparse.Namespace], None]:
@@ -144,7 +164,7 @@ def _add_bench_options(bench: argparse.ArgumentParser) -> None:
         type=_names,
         default=(),
         metavar="A,B",
-        help="these operations: single, small, batch, sketch, float, pack, unpack (default: all)",
+        help="these operations: single, small, batch, sketch, float, pack, unpack (default: all; not with --peers)",
     )
     for name, what in (
         ("rows", "rows of a search for one query (default: 4000000)"),

@@ -48,8 +48,10 @@ class Options:
                 raise ValueError(f"there is no folder {str(path.absolute().parent)!r} to write {path.name} into")
         if self.plot is not None and self.plot.suffix not in (".png", ".svg"):
             raise ValueError(f"plot: expected a file name that ends in .png or .svg, got {self.plot.name!r}")
-        if self.plot is not None and self.peers:
-            raise ValueError("plot: shows the operations; --peers measures none")
+        if self.peers:  # measures one query, a batch and packing beside other libraries, none of the operations
+            for name, value in (("plot", self.plot), ("only", self.only)):
+                if value:
+                    raise ValueError(f"{name}: is about the operations; --peers measures none of them")
 
 
 def known(what: str, names: tuple[str, ...], among: tuple[str, ...]) -> tuple[str, ...]:

@@ -8,7 +8,10 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["as_ids", "as_metadatas", "as_notes", "as_texts", "shown"]
+__all__ = ["OWN_NOTES", "as_ids", "as_metadatas", "as_notes", "as_texts", "shown"]
+
+OWN_NOTES = "frazil."
+"""what the keys of notes begin with that are not callers'"""
 
 _INT64 = range(-(2**63), 2**63)
 
@@ -116,11 +119,19 @@ def _as_list(values: Any, count: int, name: str) -> list[Any]:
 
 
 def as_notes(notes: Any) -> list[tuple[str, str]]:
-    """Return notes, a dict of strings, as pairs."""
+    """Return notes, a dict of strings, as pairs.
+
+    Raises:
+        TypeError: something else.
+        ValueError: a key is one of those that collections keep for themselves.
+    """
     if notes is None:
         return []
     if not isinstance(notes, Mapping) or not all(isinstance(text, str) for pair in notes.items() for text in pair):
         raise TypeError("notes: expected a dict of strings")
+    for key in notes:
+        if key.startswith(OWN_NOTES):
+            raise ValueError(f"notes: keys that begin with {OWN_NOTES!r} are the collection's own, got {key!r}")
     return list(notes.items())
 
 

@@ -27,6 +27,7 @@ __all__ = [
     "Properties",
     "State",
     "create_schema",
+    "is_there",
     "refuse_copies",
     "sql_errors",
 ]
@@ -394,6 +395,11 @@ class Catalog:
         """Return all notes."""
         return {str(key): str(value) for key, value in self._run("SELECT key, value FROM notes")}
 
+    def note(self, key: str) -> str | None:
+        """Return a note; None: there is none."""
+        found = self._run("SELECT value FROM notes WHERE key = ?", (key,))
+        return str(found[0][0]) if found else None
+
     def set_notes(self, notes: Iterable[tuple[str, str]]) -> None:
         """Write notes."""
         self._sql.executemany("INSERT OR REPLACE INTO notes VALUES (?, ?)", notes)
@@ -422,6 +428,15 @@ class Catalog:
 def _numbers(text: str | None) -> NDArray[np.int64]:
     """Return what group_concat has made of integers, int64 (n,)."""
     return np.fromstring(text, np.int64, sep=",") if text else np.empty(0, np.int64)
+
+
+def is_there(folder: Path) -> bool:
+    """Tell whether a collection, or something else, is there, and not what a crash while it was made left."""
+    if not (folder / NAME).exists():
+        return False
+    catalog = Catalog(folder / NAME)
+    catalog.close()
+    return not catalog.is_new
 
 
 def create_schema(catalog: Catalog, properties: Properties) -> None:

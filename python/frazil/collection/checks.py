@@ -27,6 +27,10 @@ class Damage(NamedTuple):
     ids: list[str | int]
     """the ids of those of them that live"""
 
+    def __repr__(self) -> str:
+        ids = f"[{shown(self.ids)}]"
+        return f"Damage(file={self.file!r}, block={self.block}, rows={self.rows}, ids={ids})"
+
 
 class Report(NamedTuple):
     """What `Collection.verify` found."""
@@ -41,6 +45,9 @@ class Report(NamedTuple):
     """those that are not what was written"""
     problems: list[str]
     """everything that is wrong, damaged blocks too, in words; none: the collection is whole"""
+
+    def __bool__(self) -> bool:
+        return self.ok
 
     @property
     def ok(self) -> bool:

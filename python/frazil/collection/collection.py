@@ -8,35 +8,24 @@ import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from frazil._arrays import as_codes, as_count
+from frazil._arrays import as_count
 from frazil.codec import Codec
 from frazil.collection import checks, exchange, writer
-from frazil.collection.arguments import as_ids, as_metadatas, as_notes, as_texts, shown
-from frazil.collection.catalog import NAME, Catalog, Properties
+from frazil.collection.arguments import OWN_NOTES, as_ids, as_metadatas, as_notes, as_texts, shown
+from frazil.collection.catalog import Properties, is_there
 from frazil.collection.checks import Report
 from frazil.collection.errors import CollectionError
-from frazil.collection.reader import Reader, View
-from frazil.collection.searching import Hits, Request, search, to_item
+from frazil.collection.reader import Reader
+from frazil.collection.records import Records, to_records
+from frazil.collection.searching import Hits, Request, search
+from frazil.collection.vectors import Given, check_width, known_width, width_note
 from frazil.collection.writer import Writer
 
-__all__ = ["Collection", "Records"]
-
-
-class Records(NamedTuple):
-    """Items of a collection; all are of the same length."""
-
-    ids: list[str | int]
-    codes: NDArray[np.uint8]
-    """uint8 (n, row_bytes)"""
-    documents: list[str | None]
-    metadatas: list[dict[str, Any] | None]
-    rerank_codes: NDArray[np.uint8] | None
-    """uint8 (n, rerank_codec.row_bytes), where the collection re-ranks"""
+__all__ = ["Collection"]
 
 
 class Collection:
@@ -131,7 +120,7 @@ class Collection:
             TypeError: an argument is of a wrong type.
         """
         folder = Path(path).absolute()
-        if not _is_there(folder):
+        if not is_there(folder):
             if codec is None:
                 raise CollectionError(f"{folder}: holds no collection")
             return cls.create(folder, codec, rerank=rerank, model=model, revision=revision)
@@ -166,21 +155,22 @@ class Collection:
 
         Args:
             ids: n strings or integers, none of them in the collection, no two alike.
-            embeddings: floats (n, d), d >= codec.dim, of the types that `Codec.pack` takes.
+            embeddings: floats (n, d), d >= codec.dim, of the types that `Codec.pack` takes; d must be what it was in
+                the first call: the collection remembers it, since vectors of several models do not go together.
             documents: n strings or None; None: no item has one.
             metadatas: n dicts (keys strings, values of JSON's types) or None; None: no item has one.
             codes: uint8 (n, row_bytes), instead of embeddings.
             rerank_codes: uint8 (n, rerank_codec.row_bytes), with `codes` where the collection re-ranks.
-            notes: written with the items, to be found in `notes`; for example how far a file has been read.
+            notes: written with the items, to be found in `notes`, for example how far a file has been read; the
+                collection's own begin with "frazil.".
 
         Raises:
-            ValueError: an id is in the collection, or twice in `ids`; lengths or shapes differ; or NaN or infinity is
-                among the embeddings.
+            ValueError: an id is in the collection, or twice in `ids`; lengths or shapes differ; NaN or infinity is
+                among the embeddings; or their width is not that of the first.
             TypeError: something is of a wrong type.
             CollectionError: another process writes, or the disk is full or broken; nothing of the call was kept.
         """
-        source = embeddings, codes, rerank_codes
-        self._add(ids, source, documents, metadatas, notes, replace=False)
+        self._add(ids, (embeddings, codes, rerank_codes), documents, metadatas, notes, replace=False)
 
     def upsert(
         self,
@@ -194,8 +184,7 @@ class Collection:
         notes: Mapping[str, str] | None = None,
     ) -> None:
         """Add items as `add` does, replacing those that are there: their vector, document and metadata, all three."""
-        source = embeddings, codes, rerank_codes
-        self._add(ids, source, documents, metadatas, notes, replace=True)
+        self._add(ids, (embeddings, codes, rerank_codes), documents, metadatas, notes, replace=True)
 
     def _add(
         self,
@@ -212,12 +201,16 @@ class Collection:
             seen: set[str | int] = set()
             twice = [name for name in names if name in seen or seen.add(name)]  # type: ignore[func-returns-value]
             raise ValueError(f"ids: {shown(twice)}: more than once in this call")
-        rows = _Source(self, len(names), *source).rows
+        given = Given(self._reader.properties, len(names), *source)
         texts, metadata = as_texts(documents, len(names)), as_metadatas(metadatas, len(names))
         pairs = as_notes(notes)
         if names or pairs:
             with self._writing() as writing:
-                writing.add(names, rows, texts, metadata, pairs, replace=replace)
+                if given.width is not None:
+                    with self._reader.snapshot() as (catalog, _):  # nobody else writes meanwhile
+                        check_width("embeddings", given.width, known_width(catalog))
+                    pairs.append(width_note(given.width))
+                writing.add(names, given.rows, texts, metadata, pairs, replace=replace)
 
     def delete(self, ids: Any) -> int:
         """Delete items; what they were is no longer found, and the space comes back with `compact`.
@@ -325,7 +318,8 @@ class Collection:
         """Find the k items of the highest score for each query; always k, where as many are allowed.
 
         Args:
-            queries: floats (q, d) or (d,), d >= codec.dim, of the types that `Codec.pack` takes.
+            queries: floats (q, d) or (d,), d >= codec.dim, of the types that `Codec.pack` takes; as wide as the
+                embeddings that the collection was given, if it was.
             k: how many items to find, at least 1.
             where: which items may be found, by their metadata: frazil.collection.filters says how. The rows that a
                 filter allows are kept until the next commit, so that it is cheap to use again.
@@ -366,7 +360,7 @@ class Collection:
         names = as_ids(ids)
         with self._reader.snapshot() as (catalog, view):
             found = {item[1]: item for item in catalog.items_of_ids(list(dict.fromkeys(names)))}
-            return _records(catalog, view, [found[name] for name in names if name in found])
+            return to_records(catalog, view, [found[name] for name in names if name in found])
 
     def batches(self, size: int = 10_000) -> Iterator[Records]:
         """Yield all items by row, at most `size` at a time, as they were when the first was asked for."""
@@ -376,7 +370,7 @@ class Collection:
         try:
             with self._reader.snapshot(catalog) as (_, view):
                 for items in catalog.items(size):
-                    yield _records(catalog, view, items)
+                    yield to_records(catalog, view, items)
         finally:
             catalog.close()
 
@@ -423,7 +417,7 @@ class Collection:
         """The notes that `add` and `upsert` were given, the last of each key."""
         self._check_open()
         with self._reader.snapshot() as (catalog, _):
-            return catalog.notes()
+            return {key: text for key, text in catalog.notes().items() if not key.startswith(OWN_NOTES)}
 
     def refresh(self) -> int:
         """Take notice of what was committed, which every search does by itself; return the number of commits so far."""
@@ -432,9 +426,9 @@ class Collection:
             return view.state.version
 
     def info(self) -> dict[str, Any]:
-        """Return what there is to know: path, codecs, model, counts, indexed fields, and the files' bytes."""
+        """Return path, codecs, model, the embeddings' width (None: only codes were added), counts, fields, bytes."""
         self._check_open()
-        with self._reader.snapshot() as (_, view):
+        with self._reader.snapshot() as (catalog, view):
             state = view.state
             sizes = {}
             for path in sorted(self.path.iterdir()):
@@ -446,6 +440,7 @@ class Collection:
                 "rerank_codec": self.rerank_codec,
                 "model": self.model,
                 "revision": self.revision,
+                "embedding_dim": known_width(catalog),
                 "items": state.rows - state.dead,
                 "rows": state.rows,
                 "generation": state.generation,
@@ -459,7 +454,7 @@ class Collection:
         """Read every byte and compare it with its checksum, and every count with the others.
 
         Returns:
-            Report(rows, items, blocks, damaged, problems); `report.ok` says whether nothing is wrong.
+            Report(rows, items, blocks, damaged, problems); `report.ok`, and its truth, say that nothing is wrong.
 
         Raises:
             CollectionError: the catalog is too damaged to be read.
@@ -500,56 +495,3 @@ class Collection:
         if self._is_closed:
             return f"<Collection {str(self.path)!r}, closed>"
         return f"<Collection {str(self.path)!r}: {len(self):,} items, {self.codec!r}>"
-
-
-class _Source:
-    """Where the rows of an `add` come from: codes, or embeddings, which are packed part by part."""
-
-    def __init__(self, collection: Collection, count: int, embeddings: Any, codes: Any, rerank_codes: Any) -> None:
-        if (embeddings is None) == (codes is None):
-            raise TypeError("add: expected either embeddings or codes")
-        if (rerank_codes is not None) != (codes is not None and collection.rerank_codec is not None):
-            wanted = "none" if collection.rerank_codec is None else "them with codes"
-            raise TypeError(f"rerank_codes: expected {wanted}")
-        self._embeddings = np.asarray(embeddings) if isinstance(embeddings, list | tuple) else embeddings
-        self._codes = {}
-        for kind, given, codec in (
-            ("codes", codes, collection.codec),
-            ("rerank", rerank_codes, collection.rerank_codec),
-        ):
-            if given is not None and codec is not None:
-                array = as_codes(given)
-                if array.shape != (count, codec.row_bytes):
-                    raise ValueError(
-                        f"{kind}: expected shape ({count}, {codec.row_bytes}), a row for each id, got {array.shape}"
-                    )
-                self._codes[kind] = array
-        shape = np.shape(self._embeddings) if embeddings is not None else (count, 0)
-        if len(shape) != 2 or shape[0] != count:
-            raise ValueError(f"embeddings: expected shape ({count}, d), a row for each id, got {tuple(shape)}")
-
-    def rows(self, kind: str, codec: Codec, first: int, stop: int) -> NDArray[np.uint8]:
-        """Return the codes of some rows."""
-        if self._codes:
-            return self._codes[kind][first:stop]
-        try:
-            return codec.pack(self._embeddings[first:stop])
-        except ValueError as error:
-            raise ValueError(f"embeddings{f', counted from row {first:,}' if first else ''}: {error}") from None
-
-
-def _records(catalog: Catalog, view: View, items: list[Any]) -> Records:
-    checked = [to_item(catalog, view, item) for item in items]
-    rows = np.array([item[0] for item in checked], np.int64)
-    columns = [[item[column] for item in checked] for column in (1, 2, 3)]
-    reranked = None if view.rerank is None else view.rerank[rows]
-    return Records(columns[0], view.codes[rows], columns[1], columns[2], reranked)  # type: ignore[arg-type]
-
-
-def _is_there(folder: Path) -> bool:
-    """Tell whether a collection, or something else, is there, and not what a crash while it was made left."""
-    if not (folder / NAME).exists():
-        return False
-    catalog = Catalog(folder / NAME)
-    catalog.close()
-    return not catalog.is_new

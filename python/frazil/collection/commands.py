@@ -1,4 +1,4 @@
-"""What `frazil index`, `search`, `info FOLDER`, `verify` and `export` print."""
+"""What `frazil index`, `search`, `info FOLDER`, `verify`, `export` and `import` do and print."""
 
 from __future__ import annotations
 
@@ -6,24 +6,33 @@ import argparse
 import json
 from typing import Any
 
+import numpy as np
+
+from frazil.collection.catalog import Properties, is_there
 from frazil.collection.collection import Collection
 from frazil.collection.errors import CollectionError
-from frazil.collection.indexing import Indexing, index, load_encoder
+from frazil.collection.exchange import load_array, told_properties
+from frazil.collection.indexing import Indexing, as_codec, as_model, check_options, index, load_encoder
 
-__all__ = ["run_export", "run_index", "run_info", "run_search", "run_verify"]
+__all__ = ["run_export", "run_import", "run_index", "run_info", "run_search", "run_verify"]
 
 
 def run_index(arguments: argparse.Namespace) -> None:
     """Index files."""
     given = {name: value for name, value in vars(arguments).items() if name in Indexing.__dataclass_fields__}
     added, count = index(arguments.files, Indexing(**given))
-    print(f"{added:,} items added, {count:,} in {arguments.folder}")
+    done = "added or replaced" if arguments.upsert else "added"
+    print(f"{_counted(added, 'item')} {done}, {count:,} in {arguments.folder}")
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count:,} {what}{'' if count == 1 else 's'}"
 
 
 def run_search(arguments: argparse.Namespace) -> None:
     """Search for a text."""
     with Collection.open(arguments.folder) as collection:
-        model = arguments.model or collection.model
+        model = as_model(arguments.model) or collection.model
         if model is None:
             raise ValueError(f"{arguments.folder} does not say which model its embeddings are of; --model does")
         where = _as_filter(arguments.where)
@@ -70,12 +79,44 @@ def run_verify(arguments: argparse.Namespace) -> None:
     if not report.ok:
         for problem in report.problems:
             print(problem)
-        raise CollectionError(f"{arguments.folder}: is damaged, {len(report.problems):,} findings")
-    print(f"{report.items:,} items, {report.rows:,} rows, {report.blocks:,} blocks: all as they were written")
+        raise CollectionError(f"{arguments.folder}: is damaged, {_counted(len(report.problems), 'finding')}")
+    counts = _counted(report.items, "item"), _counted(report.rows, "row"), _counted(report.blocks, "block")
+    print(f"{', '.join(counts)}: all as they were written")
 
 
 def run_export(arguments: argparse.Namespace) -> None:
     """Export a collection."""
     with Collection.open(arguments.folder) as collection:
         count = collection.export(arguments.file)
-    print(f"{count:,} items written to {arguments.file}")
+    print(f"{_counted(count, 'item')} written to {arguments.file}")
+
+
+def run_import(arguments: argparse.Namespace) -> None:
+    """Import a file, into a collection like that which it was exported from if there is none."""
+    path, folder, model = arguments.file, arguments.folder, as_model(arguments.model)
+    if path.suffix != ".npy" and (arguments.bits is not None or arguments.limit is not None):
+        raise ValueError(f"--bits, --limit: are for .npy files; {path.name} says itself what its codes are")
+    if is_there(folder):
+        collection = Collection.open(folder)
+        check_options(collection, bits=arguments.bits, limit=arguments.limit, model=model)
+    else:
+        told = _npy_properties(arguments) if path.suffix == ".npy" else told_properties(path)
+        if model is not None and told.model not in (None, model):
+            raise ValueError(f"--model: {path} is of {told.model}, got {model}")
+        model = told.model or model
+        collection = Collection.create(folder, told.codec, rerank=told.rerank, model=model, revision=told.revision)
+    with collection:
+        count = collection.import_(path, upsert=arguments.upsert)
+        print(f"{_counted(count, 'item')} imported, {len(collection):,} in {folder}")
+
+
+def _npy_properties(arguments: argparse.Namespace) -> Properties:
+    """Return what to make of a .npy, which does not say what its codes are."""
+    array = load_array(arguments.file)
+    width = array.shape[-1] if array.ndim else 0
+    if array.dtype != np.uint8:
+        return Properties(as_codec(None, arguments.bits, arguments.limit, width), None, None, None)
+    if arguments.bits is None:
+        raise ValueError(f"{arguments.file}: a .npy does not say what its codes are: --bits 4 or --bits 8 does")
+    dim = width * 8 // arguments.bits
+    return Properties(as_codec(dim, arguments.bits, arguments.limit, dim), None, None, None)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,15 +13,19 @@ from numpy.typing import NDArray
 
 from frazil._files import whole_file
 from frazil.codec import Codec
+from frazil.collection.catalog import Properties
 from frazil.collection.errors import CollectionError
+from frazil.collection.vectors import BadRow
 
 if TYPE_CHECKING:
     from frazil.collection.collection import Collection
 
-__all__ = ["export", "import_file", "need_arrow"]
+__all__ = ["count_rows", "export", "import_file", "is_export", "load_array", "need_arrow", "told_properties"]
 
 _AT_ONCE = 10_000
+_SUFFIXES = ".parquet", ".arrow", ".npy"
 _CODEC = b"frazil.codec"  # the key of a field's metadata: {"dim": 256, "bits": 4, "limit": 0.18}
+_MODEL, _REVISION = b"frazil.model", b"frazil.revision"  # keys of the schema's metadata
 
 
 def need_arrow() -> Any:
@@ -36,14 +41,13 @@ def need_arrow() -> Any:
 
 def export(collection: Collection, path: Path) -> int:
     """Write all items to a file, which is there whole or not at all; return how many."""
-    formats: dict[str, Callable[[Collection, Path], int]] = {
-        ".parquet": _export_table,
-        ".arrow": _export_table,
-        ".npy": _export_npy,
-    }
-    if path.suffix not in formats:
-        raise ValueError(f"path: expected a file name that ends in {', '.join(formats)}, got {path.name!r}")
-    return formats[path.suffix](collection, path)
+    _check_name(path)
+    return _export_npy(collection, path) if path.suffix == ".npy" else _export_table(collection, path)
+
+
+def _check_name(path: Path) -> None:
+    if path.suffix not in _SUFFIXES:
+        raise ValueError(f"path: expected a file name that ends in {', '.join(_SUFFIXES)}, got {path.name!r}")
 
 
 def _codec_text(codec: Codec) -> str:
@@ -66,9 +70,7 @@ def _export_table(collection: Collection, path: Path) -> int:
         told = {_CODEC: _codec_text(codec)}
         fields.append(pa.field(name, pa.binary(codec.row_bytes), nullable=False, metadata=told))
     fields += [pa.field("document", pa.string()), pa.field("metadata", pa.string())]
-    schema = pa.schema(
-        fields, metadata={"frazil.model": collection.model or "", "frazil.revision": collection.revision or ""}
-    )
+    schema = pa.schema(fields, metadata={_MODEL: collection.model or "", _REVISION: collection.revision or ""})
     count = 0
     with whole_file(path) as partial:
         if path.suffix == ".parquet":
@@ -121,66 +123,144 @@ def _export_npy(collection: Collection, path: Path) -> int:
 
 def import_file(collection: Collection, path: Path, *, upsert: bool) -> int:
     """Add all items of a file that `export` wrote, or of its form; return how many."""
-    if path.suffix == ".npy":
-        batches = _read_npy(collection, path)
-    elif path.suffix in (".parquet", ".arrow"):
-        batches = _read_table(collection, path)
-    else:
-        raise ValueError(f"path: expected a file name that ends in .parquet, .arrow or .npy, got {path.name!r}")
+    _check_name(path)
+    batches = _read_npy(collection, path) if path.suffix == ".npy" else _read_table(collection, path)
     count = 0
     for ids, arguments in batches:
-        (collection.upsert if upsert else collection.add)(ids, **arguments)
+        try:
+            (collection.upsert if upsert else collection.add)(ids, **arguments)
+        except BadRow as error:
+            raise ValueError(f"{path}: row {count + error.row:,} {error.what}") from None
+        except (ValueError, TypeError) as error:  # of what is in the file
+            raise ValueError(f"{path}: rows {count:,} to {count + len(ids) - 1:,}: {error}") from None
         count += len(ids)
     return count
 
 
+def load_array(path: Path) -> NDArray[Any]:
+    """Map a .npy file.
+
+    Raises:
+        ValueError: it is none, cut short, or holds objects.
+        OSError: it cannot be read.
+    """
+    try:
+        array: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (ValueError, EOFError, SyntaxError) as error:  # SyntaxError: of NumPy before 1.24, a header that is none
+        raise ValueError(f"{path}: no .npy file, or cut short: {error}") from None
+    if not isinstance(array, np.ndarray):
+        raise ValueError(f"{path}: expected one array, got an archive of some")
+    return array
+
+
 def _read_npy(collection: Collection, path: Path) -> Iterator[tuple[Any, dict[str, Any]]]:
-    rows = np.load(path, mmap_mode="r", allow_pickle=False)
-    ids = np.load(path.with_suffix(".ids.npy"), mmap_mode="r", allow_pickle=False)
+    rows, ids_path = load_array(path), path.with_suffix(".ids.npy")
+    if not ids_path.is_file():
+        raise FileNotFoundError(f"{path}: its ids, an array of as many integers or strings, must be in {ids_path.name}")
+    ids = load_array(ids_path)
     if rows.ndim != 2 or ids.shape != rows.shape[:1]:
         raise ValueError(f"{path}: expected (n, …) and as many ids, got shapes {rows.shape} and {ids.shape}")
+    if rows.dtype == np.uint8 and collection.rerank_codec is not None:
+        raise ValueError(f"{path}: {_without_rerank(collection)}")
     for start in range(0, len(rows), _AT_ONCE):
         part = slice(start, start + _AT_ONCE)
         yield ids[part], {"codes" if rows.dtype == np.uint8 else "embeddings": rows[part]}
 
 
-def _read_table(collection: Collection, path: Path) -> Iterator[tuple[Any, dict[str, Any]]]:
+def _without_rerank(collection: Collection) -> str:
+    return (
+        f"holds codes, but not the second ones, of {collection.rerank_codec}, that {collection.path} keeps to re-rank "
+        "with; a .parquet or .arrow export of such a collection holds both"
+    )
+
+
+@contextmanager
+def _opened_table(path: Path) -> Iterator[tuple[Any, Any, Iterator[Any]]]:
+    """Open a file of Parquet or Arrow; yield pyarrow, the schema and the batches."""
     pa = need_arrow()
     try:
         if path.suffix == ".parquet":
-            source = pa.parquet.ParquetFile(path)
-            schema, batches = source.schema_arrow, source.iter_batches(_AT_ONCE)
+            with pa.parquet.ParquetFile(path) as source:
+                yield pa, source.schema_arrow, source.iter_batches(_AT_ONCE)
         else:
-            source = pa.ipc.open_file(pa.memory_map(str(path)))
-            schema, batches = source.schema, map(source.get_batch, range(source.num_record_batches))
-        _check_schema(pa, collection, path, schema)
-        for batch in batches:
-            yield _arguments(pa, collection, path, batch)
+            with pa.memory_map(str(path)) as mapped, pa.ipc.open_file(mapped) as source:
+                yield pa, source.schema, map(source.get_batch, range(source.num_record_batches))
     except pa.ArrowInvalid as error:
         raise ValueError(f"{path}: {error}") from None
 
 
-def _check_schema(pa: Any, collection: Collection, path: Path, schema: Any) -> None:
-    """See that the columns are those of an export, and of the collection's codecs."""
+def count_rows(path: Path) -> int:
+    """Return how many rows a file of Parquet has."""
+    with _opened_table(path) as (pa, _, _):
+        return int(pa.parquet.read_metadata(path).num_rows)
+
+
+def is_export(path: Path) -> bool:
+    """Tell whether a file of Parquet holds a collection's codes."""
+    with _opened_table(path) as (_, schema, _):
+        return "codes" in schema.names and _CODEC in (schema.field("codes").metadata or {})
+
+
+def told_properties(path: Path) -> Properties:
+    """Return what a file of Parquet or Arrow says that its collection was.
+
+    Raises:
+        ValueError: it does not say.
+    """
+    _check_name(path)
+    with _opened_table(path) as (_, schema, _):
+        codec = _told_codec(path, schema, "codes")
+        rerank = _told_codec(path, schema, "rerank") if "rerank" in schema.names else None
+        texts = ((schema.metadata or {}).get(key, b"").decode(errors="replace") for key in (_MODEL, _REVISION))
+        model, revision = (text or None for text in texts)
+        return Properties(codec, rerank, model, revision)
+
+
+def _told_codec(path: Path, schema: Any, name: str) -> Codec:
+    """Return the codec that a column's metadata tells."""
     missing = {"id", "codes"} - set(schema.names)
     if missing:
         raise ValueError(f"{path}: expected the columns id and codes, got {', '.join(schema.names)}")
+    told = (schema.field(name).metadata or {}).get(_CODEC)
+    if told is None:
+        raise ValueError(f"{path}: {name}: says no codec: the field's metadata has no {_CODEC.decode()}")
+    try:
+        return Codec(**json.loads(told))
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"{path}: {name}: says a codec that is none: {told[:100]!r}: {error}") from None
+
+
+def _read_table(collection: Collection, path: Path) -> Iterator[tuple[Any, dict[str, Any]]]:
+    with _opened_table(path) as (pa, schema, batches):
+        _check_schema(pa, collection, path, schema)
+        told = told_properties(path)
+        if told.model is not None and collection.model not in (None, told.model):
+            raise ValueError(f"{path}: is of the model {told.model}, {collection.path} of {collection.model}")
+        for batch in batches:
+            yield _arguments(pa, collection, path, batch)
+
+
+def _check_schema(pa: Any, collection: Collection, path: Path, schema: Any) -> None:
+    """See that the columns are those of an export, and of the collection's codecs."""
     for name, codec in (("codes", collection.codec), ("rerank", collection.rerank_codec)):
-        if codec is None or (name == "rerank" and name not in schema.names):
+        if codec is None:
             continue
-        field = schema.field(name)
-        told = (field.metadata or {}).get(_CODEC)
-        if field.type != pa.binary(codec.row_bytes):
-            raise ValueError(f"{path}: {name}: expected fixed_size_binary({codec.row_bytes}), got {field.type}")
-        if told is None or json.loads(told) != json.loads(_codec_text(codec)):
-            given = "says no codec" if told is None else f"is of the codec {told.decode(errors='replace')}"
-            raise ValueError(f"{path}: {name}: {given}, the collection of {_codec_text(codec)}")
+        if name == "rerank" and name not in schema.names:
+            raise ValueError(f"{path}: {_without_rerank(collection)}")
+        told = _told_codec(path, schema, name)
+        if told != codec:
+            raise ValueError(
+                f"{path}: {name}: is of the codec {_codec_text(told)}, {collection.path} of {_codec_text(codec)}"
+            )
+        if schema.field(name).type != pa.binary(codec.row_bytes):
+            wanted = f"fixed_size_binary({codec.row_bytes})"
+            raise ValueError(f"{path}: {name}: expected {wanted}, got {schema.field(name).type}")
 
 
 def _arguments(pa: Any, collection: Collection, path: Path, batch: Any) -> tuple[Any, dict[str, Any]]:
     names = batch.schema.names
     arguments: dict[str, Any] = {"codes": _rows(pa, path, batch.column("codes"))}
-    if collection.rerank_codec is not None and "rerank" in names:
+    if collection.rerank_codec is not None:
         arguments["rerank_codes"] = _rows(pa, path, batch.column("rerank"))
     if "document" in names:
         arguments["documents"] = batch.column("document").to_pylist()

@@ -11,15 +11,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from frazil.codec import Codec
-from frazil.collection.catalog import NAME
+from frazil.collection.arguments import as_ids
+from frazil.collection.catalog import is_there
 from frazil.collection.collection import Collection
 from frazil.collection.errors import CollectionError
 from frazil.collection.sources import Part, Source, absolute, open_source
+from frazil.collection.vectors import BadRow
 
 if TYPE_CHECKING:
     from frazil.encoder import Encoder
 
-__all__ = ["Indexing", "index", "load_encoder"]
+__all__ = ["Indexing", "as_codec", "as_model", "check_options", "index", "load_encoder"]
 
 _TEXTS, _EMBEDDINGS = 512, 50_000  # items of a commit
 
@@ -30,10 +32,11 @@ class Indexing:
 
     folder: Path
     dim: int | None = None
-    bits: int = 4
+    bits: int | None = None
     limit: float | None = None
     rerank: bool = False
     model: str | None = None
+    upsert: bool = False
     text_fields: Sequence[str] = ()
     id_field: str | None = None
 
@@ -44,19 +47,50 @@ def index(paths: Sequence[Path], options: Indexing) -> tuple[int, int]:
     How far each file has been read is committed with its items, as the note "source:PATH".
 
     Returns:
-        How many items were added now, and how many are in the collection.
+        How many items were added or replaced now, and how many are in the collection.
 
     Raises:
-        ValueError: a file is damaged, of no known kind, or has changed since it was begun; or it does not fit.
+        ValueError: a file is damaged, of no known kind, or has changed since it was begun; or it does not fit; or the
+            collection is there and not as `options` say.
         ImportError: an extra is missing.
         OSError: a file, or the model, cannot be read.
         CollectionError: as for `Collection.add`.
     """
     sources = [open_source(path, options.text_fields, options.id_field) for path in paths]
-    encoder = _Lazy(options)
+    if options.upsert:
+        for source in sources:
+            if not source.is_text:
+                raise ValueError(f"{source.path}: has no ids, by which --upsert could tell what to replace")
+    encoder = _Lazy(options.model)
     with _open(sources, options, encoder) as collection:
-        added = sum(_index(collection, source, encoder) for source in sources)
+        added = sum(_index(collection, source, encoder, options) for source in sources)
         return added, len(collection)
+
+
+def check_options(found: Collection, **wanted: Any) -> None:
+    """Raise ValueError if a collection is not as its creation's options, those that are given, say.
+
+    Args:
+        found: the collection.
+        wanted: dim, bits, limit and model; None, for each: not given. rerank: True, or not given.
+    """
+    has = {"dim": found.codec.dim, "bits": found.codec.bits, "limit": found.codec.limit, "model": found.model}
+    has["rerank"] = found.rerank_codec is not None
+    for name, value in wanted.items():
+        if value not in (None, False) and value != has[name]:
+            if name == "rerank":
+                raise ValueError(f"--rerank: {found.path} was made without it, and cannot be given it any more")
+            raise ValueError(
+                f"--{name}: {found.path} has {'none' if has[name] is None else has[name]}, got {value}; it was fixed "
+                f"when the collection was made: leave --{name} out, or choose another folder"
+            )
+
+
+def as_model(model: str | None) -> str | None:
+    """Return a model's name as a collection keeps it: a local folder's wherever the process will be."""
+    if model is not None and Path(model).expanduser().is_dir():
+        return absolute(Path(model).expanduser())
+    return model
 
 
 def load_encoder(model: str | None, revision: str | None) -> Encoder:
@@ -65,67 +99,126 @@ def load_encoder(model: str | None, revision: str | None) -> Encoder:
         from transformers.utils import logging
 
         logging.disable_progress_bar()  # type: ignore[no-untyped-call, unused-ignore]
+    if not sys.stderr.isatty():
+        with contextlib.suppress(ImportError):
+            from huggingface_hub.utils import disable_progress_bars  # type: ignore[attr-defined, unused-ignore]
+
+            disable_progress_bars()
     from frazil.encoder import Encoder
 
-    return Encoder(revision=revision) if model is None else Encoder(model, revision=revision)
+    try:
+        return Encoder(revision=revision) if model is None else Encoder(model, revision=revision)
+    except OSError as error:
+        raise OSError(f"{error}; --model takes another hub id, or the folder of a model on this machine") from error
 
 
 class _Lazy:
     """The encoder, loaded (seconds) when there is something to encode."""
 
-    def __init__(self, options: Indexing) -> None:
-        self._options = options
+    def __init__(self, model: str | None) -> None:
         self._encoder: Encoder | None = None
-        self.name = options.model
+        self.name = as_model(model)
+        self.revision: str | None = None
 
     def get(self) -> Encoder:
         if self._encoder is None:
-            self._encoder = load_encoder(self.name, None)
+            self._encoder = load_encoder(self.name, self.revision)
             self.name = self._encoder.name
         return self._encoder
 
 
 def _open(sources: Sequence[Source], options: Indexing, encoder: _Lazy) -> Collection:
     has_text = any(source.is_text for source in sources)
-    if (options.folder / NAME).exists():
+    widths = {source.dim: source.path for source in sources if not source.is_text}
+    if is_there(options.folder):
         found = Collection.open(options.folder)
-        if encoder.name is None:
-            encoder.name = found.model
-        if has_text and (found.model is None or found.model != encoder.name):
-            raise ValueError(f"model: {options.folder} is of {found.model or 'no model'}, not of {encoder.name}")
+        check_options(
+            found,
+            dim=options.dim,
+            bits=options.bits,
+            limit=options.limit,
+            rerank=options.rerank,
+            model=encoder.name,
+        )
+        if has_text and found.model is None:
+            raise ValueError(f"{options.folder}: does not say which model its embeddings are of, so it takes no texts")
+        encoder.name, encoder.revision = found.model, found.revision
         return found
-    widths = {source.dim for source in sources if not source.is_text}
     if has_text:
-        widths.add(encoder.get().dimensions)
-    dim = min([256, *widths]) if options.dim is None else options.dim
-    codec = Codec(dim, options.bits) if options.limit is None else Codec(dim, options.bits, options.limit)
-    rerank = Codec(dim, 8) if options.rerank else None
+        model = encoder.get()
+        widths[model.dimensions] = Path(model.name)
+    if len(widths) > 1:
+        told = ", ".join(f"{path} {width:,}" for width, path in widths.items())
+        raise ValueError(f"a collection holds embeddings of one model, of one width; these are {told}")
+    width = next(iter(widths), 0)
+    if options.dim is not None and options.dim > width:
+        raise ValueError(f"--dim: expected at most {width:,}, the width of the embeddings, got {options.dim:,}")
+    codec = as_codec(options.dim, options.bits, options.limit, width)
+    rerank = Codec(codec.dim, 8) if options.rerank else None
     return Collection.create(options.folder, codec, rerank=rerank, model=encoder.name)
 
 
-def _index(collection: Collection, source: Source, encoder: _Lazy) -> int:
+def as_codec(dim: int | None, bits: int | None, limit: float | None, width: int) -> Codec:
+    """Return the codec of options, None where one is not given, for embeddings of some width."""
+    return Codec(min(256, width) if dim is None else dim, 4 if bits is None else bits, limit)  # type: ignore[arg-type]
+
+
+def _index(collection: Collection, source: Source, encoder: _Lazy, options: Indexing) -> int:
     key = f"source:{absolute(source.path)}"
-    notes = {name: _as_note(collection, text) for name, text in collection.notes.items() if name.startswith("source:")}
-    first = max((note["first"] + note["done"] for note in notes.values()), default=0)
-    note = notes.get(key, {"first": first, "done": 0, "fingerprint": source.fingerprint})
+    known = {name: _as_note(collection, text) for name, text in collection.notes.items() if name.startswith("source:")}
+    first = max((note["first"] + note["done"] for note in known.values()), default=0)
+    note = known.get(key, {"first": first, "done": 0, "fingerprint": source.fingerprint})
     if note["fingerprint"] != source.fingerprint:
-        raise ValueError(f"{source.path}: has changed since it was indexed, or begun to be; index it into a new folder")
+        if not options.upsert:
+            raise ValueError(
+                f"{source.path}: has changed since it was indexed, or begun to be; --upsert indexes all of it again, "
+                "replacing items of the same ids; or choose another folder"
+            )
+        note |= {"done": 0, "fingerprint": source.fingerprint}
     begun = note["done"]
     count = source.count
-    if begun == count and key in notes:
+    if begun == count and key in known:
         return 0
     with _progress(source.path.name, begun, count) as advance:
         for part in source.parts(begun, _TEXTS if source.is_text else _EMBEDDINGS):
             size = len(part.texts if part.texts is not None else part.embeddings)
-            ids = part.ids or range(note["first"] + note["done"], note["first"] + note["done"] + size)
+            numbers = range(note["first"] + note["done"], note["first"] + note["done"] + size)
             note["done"] += size
-            embeddings = _embeddings(part, encoder)
-            try:
-                collection.add(ids, embeddings, part.texts, part.metadatas, notes={key: json.dumps(note)})
-            except TypeError as error:  # of what is in the file
-                raise ValueError(f"{source.path}: {error}") from None
+            notes = {key: json.dumps(note)}
+            _write(collection, source, part, numbers=numbers, encoder=encoder, notes=notes, upsert=options.upsert)
             advance(size)
     return int(note["done"] - begun)
+
+
+def _write(
+    collection: Collection,
+    source: Source,
+    part: Part,
+    *,
+    numbers: Sequence[int],
+    encoder: _Lazy,
+    notes: dict[str, str],
+    upsert: bool,
+) -> None:
+    """Add or replace the items of a part; what is wrong with them is said of the file."""
+    try:
+        if upsert and part.ids is None:
+            raise ValueError("no ids, by which --upsert could tell what to replace")
+        ids = as_ids(numbers if part.ids is None else part.ids)
+        texts, metadatas = part.texts, part.metadatas
+        if upsert and texts is not None and metadatas is not None:
+            last = sorted({name: place for place, name in enumerate(ids)}.values())  # of equal ids the last counts
+            ids, texts = [ids[place] for place in last], [texts[place] for place in last]
+            metadatas = [metadatas[place] for place in last]
+        embeddings = part.embeddings
+        if texts is not None:
+            embeddings = encoder.get().encode_document(texts, show_progress_bar=False)
+        (collection.upsert if upsert else collection.add)(ids, embeddings, texts, metadatas, notes=notes)
+    except BadRow as error:
+        raise ValueError(f"{source.path}: row {part.first + error.row:,} {error.what}") from None
+    except (TypeError, ValueError) as error:
+        message = str(error).replace("; upsert replaces", "; --upsert replaces them")
+        raise ValueError(f"{source.path}: {source.unit}s {part.first:,} to {part.last:,}: {message}") from None
 
 
 def _as_note(collection: Collection, text: str) -> dict[str, Any]:
@@ -135,12 +228,6 @@ def _as_note(collection: Collection, text: str) -> dict[str, Any]:
         if isinstance(note["fingerprint"], str) and min(note["first"], note["done"]) >= 0:
             return {"first": int(note["first"]), "done": int(note["done"]), "fingerprint": note["fingerprint"]}
     raise CollectionError(f"{collection.path}: is damaged: a source's note is {text[:100]!r}")
-
-
-def _embeddings(part: Part, encoder: _Lazy) -> Any:
-    if part.texts is None:
-        return part.embeddings
-    return encoder.get().encode_document(part.texts, show_progress_bar=False)
 
 
 @contextlib.contextmanager

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -12,14 +11,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from frazil import codec as codecs
-from frazil._arrays import as_allow
+from frazil._arrays import as_allow, shape_of
 from frazil.codec import Codec
 from frazil.collection.catalog import Catalog
 from frazil.collection.errors import CollectionError
 from frazil.collection.filters import compile_filter
 from frazil.collection.reader import Reader, View
+from frazil.collection.records import to_item
+from frazil.collection.vectors import check_width, known_width
 
-__all__ = ["Hits", "Request", "search", "to_item"]
+__all__ = ["Hits", "Request", "search"]
 
 
 class Hits(NamedTuple):
@@ -63,7 +64,10 @@ def search(reader: Reader, queries: Any, request: Request) -> Hits:
     """Search one snapshot."""
     codec, finer = reader.properties.codec, reader.properties.rerank
     options = request.options | {"k": request.candidates(finer)}
+    shape = shape_of(queries, "queries")
     with reader.snapshot() as (catalog, view):
+        if shape:
+            check_width("queries", shape[-1], known_width(catalog))
         allowed = _allowed(reader, catalog, view, request)
         if request.failure is None or view.sketch is None:
             found = codec.search(queries, view.codes, allow=allowed, **options)
@@ -175,16 +179,3 @@ def _items(catalog: Catalog, view: View, found: codecs.Hits) -> Hits:
         else:
             columns.append([[items[row][column] for row in rows] for rows in found.rows.tolist()])
     return Hits(found.scores, *columns)
-
-
-def to_item(catalog: Catalog, view: View, item: Any) -> tuple[int, str | int, str | None, dict[str, Any] | None]:
-    """Return an item as callers see it, its metadata a dict, or raise CollectionError where it cannot be one."""
-    row, name, document, text = item
-    try:
-        metadata = None if text is None else json.loads(text)
-    except (ValueError, TypeError, RecursionError):
-        metadata = text
-    right = 0 <= row < view.state.rows and isinstance(name, str | int) and isinstance(document, str | None)
-    if not right or not isinstance(metadata, dict | None):
-        raise CollectionError(f"{catalog.path}: is damaged: the item of row {row!r}: {name!r:.100}")
-    return row, name, document, metadata

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from frazil.collection.exchange import need_arrow
+from frazil.collection.exchange import count_rows, is_export, load_array, need_arrow
 
 __all__ = ["Part", "Source", "absolute", "open_source"]
 
@@ -31,12 +31,18 @@ class Part(NamedTuple):
     embeddings: Any
     """floats (n, d), or None"""
     metadatas: list[dict[str, Any]] | None
+    first: int
+    """where it lies in the file: of lines, from 1, or of rows, from 0, the first"""
+    last: int
+    """and the last"""
 
 
 class Source(ABC):
     """A file of `count` items. `is_text` says of which kind."""
 
     is_text: bool
+    unit = "row"
+    """what its parts are counted in: lines or rows"""
     dim = 0
     """of embeddings"""
 
@@ -71,7 +77,8 @@ def open_source(path: Path, text_fields: Sequence[str] = (), id_field: str | Non
         return _Embeddings(path)
     if path.suffix in (".jsonl", ".csv", ".parquet"):
         return _Texts(path, tuple(text_fields), id_field)
-    raise ValueError(f"{path}: expected a file name that ends in {_SUFFIXES}")
+    hint = "; frazil import reads what frazil export wrote" if path.suffix == ".arrow" else ""
+    raise ValueError(f"{path}: expected a file name that ends in {_SUFFIXES}{hint}")
 
 
 class _Embeddings(Source):
@@ -81,7 +88,7 @@ class _Embeddings(Source):
         super().__init__(path)
         self._read = {".npy": self._npy, ".fvecs": self._fvecs, ".fbin": self._fbin}[path.suffix]
         self._array = self._read()
-        self.dim = self._array.shape[1]
+        self.dim = self._array.shape[1] - (path.suffix == ".fvecs")
 
     @property
     def count(self) -> int:
@@ -91,15 +98,16 @@ class _Embeddings(Source):
         for first in range(start, self.count, size):
             rows = self._array[first : first + size]
             if self.path.suffix == ".fvecs":
-                if not (rows[:, 0].view(np.int32) == self.dim - 1).all():
-                    raise ValueError(f"{self.path}: rows from {first:,} on are not all of {self.dim - 1} dimensions")
+                if not (rows[:, 0].view(np.int32) == self.dim).all():
+                    raise ValueError(f"{self.path}: rows from {first:,} on are not all of {self.dim:,} dimensions")
                 rows = rows[:, 1:]
-            yield Part(None, None, rows, None)
+            yield Part(None, None, rows, None, first, first + len(rows) - 1)
 
     def _npy(self) -> Any:
-        array = np.load(self.path, mmap_mode="r", allow_pickle=False)
+        array = load_array(self.path)
         if array.ndim != 2 or array.dtype.kind != "f":
-            raise ValueError(f"{self.path}: expected floats (n, d), got {array.dtype} {array.shape}")
+            hint = "; of codes, frazil import makes a collection" if array.dtype == np.uint8 else ""
+            raise ValueError(f"{self.path}: expected floats (n, d), got {array.dtype} {array.shape}{hint}")
         return array
 
     def _fvecs(self) -> Any:
@@ -128,63 +136,101 @@ class _Texts(Source):
         super().__init__(path)
         self._text_fields, self._id_field = text_fields, id_field
         if path.suffix == ".parquet":
-            need_arrow()
+            if is_export(path):
+                raise ValueError(f"{path}: holds the codes of a collection, not texts alone: use frazil import")
+        else:
+            self.unit = "line"
 
     @property
     def count(self) -> int:
-        if self.path.suffix == ".parquet":
-            return int(need_arrow().parquet.ParquetFile(self.path).metadata.num_rows)
-        return sum(1 for _ in self._records())
+        return count_rows(self.path) if self.unit == "row" else sum(1 for _ in self._records())
 
     def parts(self, start: int, size: int) -> Iterator[Part]:
-        records = itertools.islice(enumerate(self._records(), 1), start, None)
+        records = itertools.islice(self._records(), start, None)
         while some := list(itertools.islice(records, size)):
             yield self._part(some)
 
-    def _records(self) -> Iterator[Any]:
-        if self.path.suffix == ".parquet":
-            arrow = need_arrow()
+    def _records(self) -> Iterator[tuple[int, Any]]:
+        """Yield each record, a dict or a line of JSON, and where it lies."""
+        read = {".parquet": self._rows, ".csv": self._csv, ".jsonl": self._lines}[self.path.suffix]
+        number = 0
+        try:
+            for number, record in read():
+                yield number, record
+        except UnicodeDecodeError as error:
+            raise ValueError(f"{self.path}: line {number + 1:,} or a later one is not UTF-8: {error.reason}") from None
+
+    def _rows(self) -> Iterator[tuple[int, Any]]:
+        arrow = need_arrow()
+        try:
+            with arrow.parquet.ParquetFile(self.path) as file:
+                yield from enumerate(row for batch in file.iter_batches(1000) for row in batch.to_pylist())
+        except arrow.ArrowInvalid as error:
+            raise ValueError(f"{self.path}: {error}") from None
+
+    def _csv(self) -> Iterator[tuple[int, Any]]:
+        csv.field_size_limit(2**31 - 1)  # else 128 KiB, which texts may exceed
+        with self.path.open(encoding="utf-8-sig", newline="") as file:
+            reader = csv.DictReader(file, strict=True)
             try:
-                for batch in arrow.parquet.ParquetFile(self.path).iter_batches(1000):
-                    yield from batch.to_pylist()
-            except arrow.ArrowInvalid as error:
-                raise ValueError(f"{self.path}: {error}") from None
-        else:
-            with self.path.open(encoding="utf-8-sig", newline="" if self.path.suffix == ".csv" else None) as file:
-                if self.path.suffix == ".csv":
-                    yield from csv.DictReader(file)
-                else:
-                    yield from filter(str.strip, file)
+                names = list(reader.fieldnames or ())
+                if len(set(names)) < len(names):
+                    raise ValueError(f"{self.path}: the first line has a name twice: {', '.join(names)}")
+                for record in reader:
+                    if None in record:
+                        raise ValueError(
+                            f"{self.path}: line {reader.line_num:,}: more fields than the first line has names"
+                        )
+                    yield reader.line_num, record
+            except csv.Error as error:
+                raise ValueError(f"{self.path}: line {reader.reader.line_num:,}: {error}") from None
+
+    def _lines(self) -> Iterator[tuple[int, Any]]:
+        with self.path.open(encoding="utf-8-sig") as file:
+            yield from ((number, line) for number, line in enumerate(file, 1) if line.strip())
 
     def _part(self, some: list[tuple[int, Any]]) -> Part:
         ids: list[Any] = []
         texts: list[str] = []
         metadatas: list[dict[str, Any]] = []
         for number, record in some:
+            place = f"{self.path}: {self.unit} {number:,}"
             if isinstance(record, str):  # a line of JSON
                 try:
                     record = json.loads(record)  # noqa: PLW2901
-                except ValueError as error:
-                    raise ValueError(f"{self.path}: item {number:,}: {error}") from None
+                except json.JSONDecodeError as error:
+                    what = f"{error.msg}; expected a JSON object in each line"
+                    raise ValueError(f"{place}, character {error.pos + 1:,}: {what}") from None
+                except (ValueError, RecursionError) as error:
+                    raise ValueError(f"{place}: {error}") from None
             if not isinstance(record, dict) or not all(isinstance(name, str) for name in record):
-                raise ValueError(f"{self.path}: item {number:,}: expected named fields, got {str(record)[:80]!r}")
+                raise ValueError(f"{place}: expected named fields, got {str(record)[:80]!r}")
             names = self._text_fields or tuple(name for name in _TEXT_FIELDS if name in record)
             missing = [name for name in names if name not in record]
             if missing or not names:
                 wanted = missing[0] if missing else " or ".join(_TEXT_FIELDS)
-                raise ValueError(f"{self.path}: item {number:,} has no field {wanted}, but {', '.join(record)}")
-            texts.append(" ".join(str(record[name]) for name in names if record[name] not in (None, "")))
+                hint = "; --text-fields names others" if not self._text_fields else ""
+                raise ValueError(f"{place} has no field {wanted}, but {', '.join(record)}{hint}")
+            texts.append(
+                " ".join(_as_text(record[name], place, name) for name in names if record[name] not in (None, ""))
+            )
             id_names = _ID_FIELDS if self._id_field is None else (self._id_field,)
             id_name = next((name for name in id_names if name in record), None)
             if id_name is None and (ids or self._id_field is not None):
-                raise ValueError(f"{self.path}: item {number:,} has no field {' or '.join(id_names)}")
+                raise ValueError(f"{place} has no field {' or '.join(id_names)}")
             if id_name is not None:
                 ids.append(record[id_name])
             rest = {name: value for name, value in record.items() if name not in (*names, id_name)}
             metadatas.append({name: value if isinstance(value, _JSON) else str(value) for name, value in rest.items()})
         if ids and len(ids) < len(some):
             raise ValueError(f"{self.path}: some items have ids and some have none")
-        return Part(ids or None, texts, None, metadatas)
+        return Part(ids or None, texts, None, metadatas, some[0][0], some[-1][0])
+
+
+def _as_text(value: Any, place: str, name: str) -> str:
+    if isinstance(value, list | dict):
+        raise ValueError(f"{place}: {name}: expected a text, got {str(value)[:80]!r}")
+    return str(value)
 
 
 def absolute(path: Path) -> str:
