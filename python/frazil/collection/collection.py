@@ -168,7 +168,8 @@ class Collection:
             ids: n strings or integers, none of them in the collection, no two alike.
             embeddings: floats (n, d), d >= codec.dim, of the types that `Codec.pack` takes.
             documents: n strings or None; None: no item has one.
-            metadatas: n dicts (keys strings, values of JSON's types) or None; None: no item has one.
+            metadatas: n dicts (keys strings, values of JSON's types, at most 100 deep, no NUL characters) or None; None:
+                no item has one. NumPy's numbers become Python's.
             codes: uint8 (n, row_bytes), instead of embeddings.
             rerank_codes: uint8 (n, rerank_codec.row_bytes), with `codes` where the collection re-ranks.
             notes: written with the items, to be found in `notes`; for example how far a file has been read.
@@ -413,10 +414,12 @@ class Collection:
 
     def __contains__(self, name: object) -> bool:
         self._check_open()
-        if not isinstance(name, str | int | np.integer) or isinstance(name, bool):
+        try:
+            names = as_ids([name])
+        except (TypeError, ValueError):  # no item has such an id
             return False
         with self._reader.snapshot() as (catalog, _):
-            return bool(catalog.rows_of_ids(as_ids([name])))
+            return bool(catalog.rows_of_ids(names))
 
     @property
     def notes(self) -> dict[str, str]:
@@ -512,6 +515,8 @@ class _Source:
             wanted = "none" if collection.rerank_codec is None else "them with codes"
             raise TypeError(f"rerank_codes: expected {wanted}")
         self._embeddings = np.asarray(embeddings) if isinstance(embeddings, list | tuple) else embeddings
+        if count == 0 and np.shape(self._embeddings) == (0,):
+            self._embeddings = np.empty((0, collection.codec.dim), np.float32)
         self._codes = {}
         for kind, given, codec in (
             ("codes", codes, collection.codec),

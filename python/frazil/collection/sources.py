@@ -164,7 +164,7 @@ class _Texts(Source):
             if isinstance(record, str):  # a line of JSON
                 try:
                     record = json.loads(record)  # noqa: PLW2901
-                except ValueError as error:
+                except (ValueError, RecursionError) as error:
                     raise ValueError(f"{self.path}: item {number:,}: {error}") from None
             if not isinstance(record, dict) or not all(isinstance(name, str) for name in record):
                 raise ValueError(f"{self.path}: item {number:,}: expected named fields, got {str(record)[:80]!r}")
