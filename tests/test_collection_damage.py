@@ -232,6 +232,19 @@ HOSTILE = [
     "CREATE VIEW more AS WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x FROM n) SELECT x FROM n",
     "CREATE TRIGGER evil AFTER INSERT ON items BEGIN DELETE FROM items; END",
     "CREATE INDEX evil ON items (document)",
+    # Something else that has a table's name, before the table, which is as it was.
+    "CREATE TRIGGER notes AFTER INSERT ON items BEGIN DELETE FROM items; END; DROP TABLE notes; CREATE TABLE notes "
+    + catalogs._TABLES["notes"],
+    "CREATE TRIGGER state AFTER DELETE ON items BEGIN DELETE FROM state; END; CREATE TABLE t AS SELECT * FROM state; "
+    f"DROP TABLE state; CREATE TABLE state {catalogs._TABLES['state']}; "
+    "INSERT INTO state SELECT * FROM t; DROP TABLE t",
+    "DROP INDEX m_1; CREATE INDEX m_1 ON items (id)",
+    "DROP INDEX m_1",
+    "ANALYZE",
+    "PRAGMA writable_schema = 1; UPDATE sqlite_master SET tbl_name = 'dead' WHERE name = 'm_1'",
+    "PRAGMA writable_schema = 1; UPDATE sqlite_master SET type = 'view' WHERE name = 'notes'",
+    "PRAGMA writable_schema = 1; INSERT INTO sqlite_master SELECT * FROM sqlite_master WHERE name = 'notes'",
+    "PRAGMA writable_schema = 1; DELETE FROM sqlite_master WHERE name = 'sqlite_autoindex_items_1'",
     "ALTER TABLE items ADD COLUMN more",
     "DROP TABLE state; CREATE VIEW state AS SELECT 1 AS generation, 20 AS rows, 2 AS dead, 9 AS version, 0 sketch_rows",
 ]
@@ -269,6 +282,19 @@ def everything_wrong_with(folder):
     attempt(found.compact)
     found.close()
     return wrong
+
+
+SCHEMA = [text for text in HOSTILE if text.startswith(("CREATE", "DROP", "ALTER", "ANALYZE", "PRAGMA"))]
+
+
+@pytest.mark.parametrize("statement", SCHEMA)
+def test_a_schema_that_is_not_the_formats_is_refused(statement, folder):
+    database = sqlite3.connect(folder / "catalog.sqlite3")
+    database.executescript(statement)
+    database.commit()
+    database.close()
+    with pytest.raises(CollectionError):
+        Collection.open(folder)
 
 
 @pytest.mark.parametrize("statement", HOSTILE)

@@ -8,7 +8,7 @@ import threading
 
 import numpy as np
 import pytest
-from collections_common import CODEC, assert_whole, copied, filled, vectors
+from collections_common import CODEC, assert_whole, copied, exit_code_of_child, filled, forking, vectors
 
 import frazil
 from frazil import Collection, CollectionError
@@ -61,46 +61,118 @@ def test_readers_see_commits(collection):
         assert reader.search(vectors(10)[2], k=1).ids == ["i2"]
 
 
-def exit_code_of_child(work):
-    """Fork, and return 0 if the work goes well in the child."""
-    child = os.fork()
-    if child == 0:
-        code = 1
-        try:
-            work()
-            code = 0
-        finally:
-            os._exit(code)
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-
-
-@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+@forking
 def test_fork_beside_an_open_collection(collection):
-    """SQLite's locks do not hold in the child: what it wrote would be lost. It is refused, and the parent unharmed."""
+    """As gunicorn's preload and multiprocessing's fork have it: opened once, used by parent and children."""
     collection.add(["before"], vectors(1))
+    x = vectors(10)
 
-    def work():
-        for use in (
-            lambda: collection.search(vectors(1)),
-            lambda: collection.add(["child"], vectors(1)),
-            lambda: len(collection),
-            lambda: Collection.open(collection.path),
-            lambda: Collection.create(collection.path / "new"),
-        ):
-            with pytest.raises(CollectionError, match="forked while a collection was open"):
-                use()
+    def work(number):
+        assert collection.search(x[3], k=1).ids == ["i3"]
+        assert len(list(collection)) == 11 + number
+        assert collection.verify().ok
+        with pytest.raises(CollectionError, match=f"process {os.getppid()} on .* is writing"):
+            collection.add(["child"], vectors(1))
+        with Collection.open(collection.path) as mine:
+            assert mine.search(x[4], k=1).ids == ["i4"]
+        assert exit_code_of_child(lambda: collection.search(x[5], k=1)) == 0
         collection.close()
 
-    assert exit_code_of_child(work) == 0
-    collection.add(["after"], vectors(1))
-    assert collection.search(vectors(10)[3], k=1).ids == ["i3"]
-    assert {"before", "after"} < set(collection)
+    for number in range(2):
+        assert exit_code_of_child(lambda number=number: work(number)) == 0
+        collection.add([f"after {number}"], vectors(1))
+    assert collection.search(x[3], k=1).ids == ["i3"]
+    assert {"before", "after 0", "after 1"} < set(collection)
     assert_whole(collection)
 
 
-@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+@forking
+def test_children_write_what_the_parent_opened(collection):
+    """One after the other, each the one writer; what each commits is there for all."""
+    path = collection.path
+    collection.close()
+    with Collection.open(path) as shared:
+        assert len(shared) == 10
+
+        def work(number):
+            shared.add([f"child {number}"], vectors(1))
+            assert len(shared) == 11 + number
+            shared.close()
+
+        for number in range(3):
+            assert exit_code_of_child(lambda number=number: work(number)) == 0
+            assert len(shared) == 11 + number
+        shared.add(["parent"], vectors(1))
+        assert len(shared) == 14
+        assert_whole(shared)
+
+
+@forking
+def test_fork_beside_a_collection_in_use(collection):
+    """SQLite's locks do not hold in the child: what it wrote would be lost. It is refused, and the parent unharmed."""
+    iteration = collection.batches(4)
+    next(iteration)
+
+    def work():
+        def refused():
+            for use in (
+                lambda: collection.search(vectors(1)),
+                lambda: collection.add(["child"], vectors(1)),
+                lambda: len(collection),
+                lambda: Collection.open(collection.path),
+                lambda: Collection.create(collection.path / "new"),
+            ):
+                with pytest.raises(CollectionError, match="forked while a collection was in use"):
+                    use()
+
+        refused()
+        assert exit_code_of_child(refused) == 0  # a grandchild has the copies, too
+        refused()
+        collection.close()
+
+    assert exit_code_of_child(work) == 0
+    assert [len(batch.ids) for batch in iteration] == [4, 2]
+    assert exit_code_of_child(lambda: len(collection)) == 0  # none is in use now
+    collection.add(["after"], vectors(1))
+    assert_whole(collection)
+
+
+@forking
+def test_fork_while_threads_search(collection):
+    """Children either search or are refused; none hangs, and the parent's threads notice nothing."""
+    done, failures = threading.Event(), []
+
+    def search():
+        while not done.is_set():
+            try:
+                assert collection.search(vectors(10)[3], k=1).ids == ["i3"]
+            except BaseException as error:
+                failures.append(error)
+                raise
+
+    def child():
+        try:
+            found = collection.search(vectors(10)[4], k=1).ids
+        except CollectionError:
+            with pytest.raises(CollectionError, match="forked while"):
+                len(collection)
+        else:
+            assert found == ["i4"]
+
+    threads = [threading.Thread(target=search) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for turn in range(15):
+        assert exit_code_of_child(child) == 0
+        collection.upsert(["turn"], vectors(1, seed=turn))
+    done.set()
+    for thread in threads:
+        thread.join()
+    assert not failures
+    assert_whole(collection)
+
+
+@forking
 def test_fork_after_closing(collection):
     collection.add(["before"], vectors(1))
     collection.close()
@@ -172,8 +244,7 @@ def test_a_folder_that_was_replaced(collection, tmp_path):
     assert len(failures) == 1
 
 
-@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+@forking
 def test_a_childs_copy_does_not_keep_the_lock(collection):
     read, write = os.pipe()
     child = os.fork()
@@ -189,8 +260,7 @@ def test_a_childs_copy_does_not_keep_the_lock(collection):
     os.close(write)
 
 
-@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+@forking
 def test_a_fork_beside_threads_that_search(collection):
     """Their connections are copied into the child, too, and left alone there."""
     done = threading.Event()

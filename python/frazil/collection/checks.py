@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import NamedTuple
 
-from frazil.collection import codefiles
+from frazil.collection import codefiles, files
 from frazil.collection.arguments import shown
-from frazil.collection.catalog import Catalog, Properties, State, sql_errors
+from frazil.collection.catalog import Catalog, Properties, State
 from frazil.collection.codefiles import BLOCK_ROWS, SKETCH_BLOCK, codes_path, sketch_path
+from frazil.collection.database import sql_errors
 from frazil.collection.errors import CollectionError
 from frazil.sketch import Sketch
 
@@ -82,7 +83,7 @@ def _check(folder: Path, properties: Properties, catalog: Catalog, state: State,
         if kind == "sketch" and is_last and not path.exists():
             problems.append(f"{path.name}: is missing; build_sketch makes the sketch anew")
             continue
-        found = path.stat().st_size
+        found = files.status(path).st_size
         if found < size:
             problems.append(f"{path.name}: is cut short: {found:,} bytes, of {size:,}")
         blocks = catalog.blocks(kind)

@@ -50,9 +50,10 @@ class Collection:
     Each item has an id, a string or an integer of 64 bits, and a vector; and, if it is given any, a document (a text)
     and metadata (a dict of JSON's types). A call that writes has happened, whole and on the disk, when it returns; or
     it has not happened at all, whatever crashes when. The first such call makes this object the collection's one writer
-    until it is closed or its process ends. Every search sees what was committed when it began. Objects may be shared by
-    threads. They must be closed before a fork: in a child that was forked beside an open one, every use of a collection
-    is a `CollectionError`, since SQLite's locks do not hold there. docs/format.md §8 says which bytes lie where.
+    until it is closed or its process ends. Every search sees what was committed when it began. A folder that cannot be
+    written to can be searched. Objects may be shared by threads, and with children that are forked while no search,
+    write or iteration is under way. In other children every use of a collection is a `CollectionError`, since SQLite's
+    locks do not hold there. docs/format.md §8 says which bytes lie where.
 
     Made by `open` and `create`, not by calling the class.
 
@@ -168,8 +169,8 @@ class Collection:
             ids: n strings or integers, none of them in the collection, no two alike.
             embeddings: floats (n, d), d >= codec.dim, of the types that `Codec.pack` takes.
             documents: n strings or None; None: no item has one.
-            metadatas: n dicts (keys strings, values of JSON's types, at most 100 deep, no NUL characters) or None; None:
-                no item has one. NumPy's numbers become Python's.
+            metadatas: n dicts or None; None: no item has one. Keys are strings, values of JSON's types (NumPy's numbers
+                become Python's), at most 100 deep, without NUL characters.
             codes: uint8 (n, row_bytes), instead of embeddings.
             rerank_codes: uint8 (n, rerank_codec.row_bytes), with `codes` where the collection re-ranks.
             notes: written with the items, to be found in `notes`; for example how far a file has been read.
@@ -442,7 +443,7 @@ class Collection:
             sizes = {}
             for path in sorted(self.path.iterdir()):
                 with contextlib.suppress(FileNotFoundError):  # removed meanwhile by a writer
-                    sizes[path.name] = path.stat().st_size
+                    sizes[path.name] = path.lstat().st_size
             return {
                 "path": str(self.path),
                 "codec": self.codec,
@@ -553,8 +554,12 @@ def _records(catalog: Catalog, view: View, items: list[Any]) -> Records:
 
 def _is_there(folder: Path) -> bool:
     """Tell whether a collection, or something else, is there, and not what a crash while it was made left."""
-    if not (folder / NAME).exists():
+    try:
+        (folder / NAME).lstat()
+    except (FileNotFoundError, NotADirectoryError):
         return False
+    except OSError as error:
+        raise CollectionError(f"{folder}: {error.strerror}") from None
     catalog = Catalog(folder / NAME)
     catalog.close()
     return not catalog.is_new

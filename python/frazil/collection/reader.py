@@ -15,8 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from frazil.collection import codefiles
-from frazil.collection.catalog import NAME, Catalog, Properties, State, refuse_copies, sql_errors
+from frazil.collection.catalog import NAME, Catalog, Properties, State
 from frazil.collection.codefiles import codes_path, sketch_path
+from frazil.collection.database import refuse_copies, sql_errors
 from frazil.collection.errors import CollectionError
 from frazil.sketch import Sketch
 
