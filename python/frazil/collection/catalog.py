@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import repeat, starmap
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -38,7 +40,7 @@ _TABLES = {
     "rerank_bits INTEGER, rerank_limit REAL, model TEXT, revision TEXT)",
     "state": "(generation INTEGER NOT NULL, rows INTEGER NOT NULL, dead INTEGER NOT NULL, version INTEGER NOT NULL, "
     "sketch_rows INTEGER NOT NULL)",
-    "items": "(row INTEGER PRIMARY KEY, id NOT NULL UNIQUE, document TEXT, metadata TEXT)",
+    "items": "(row INTEGER PRIMARY KEY, id NOT NULL UNIQUE, document TEXT, metadata TEXT, crc32 INTEGER NOT NULL)",
     "dead": "(number INTEGER PRIMARY KEY, row INTEGER NOT NULL)",
     "blocks": "(file TEXT NOT NULL, block INTEGER NOT NULL, bytes INTEGER NOT NULL, crc32 INTEGER NOT NULL, "
     "PRIMARY KEY (file, block)) WITHOUT ROWID",
@@ -172,9 +174,11 @@ class Catalog(Database):
         """
         given = {name: values for name, values in columns.items() if values is not None}
         names, marks = "".join(f", {name}" for name in given), ", ?" * len(given)
+        texts = (repeat(None) if values is None else values for values in columns.values())
+        checksums = starmap(_checksum, zip(ids, *texts, strict=False))
         self._connection.executemany(
-            f"INSERT INTO items (row, id{names}) VALUES (?, ?{marks})",
-            zip(range(first, first + len(ids)), ids, *given.values(), strict=True),
+            f"INSERT INTO items (row, id, crc32{names}) VALUES (?, ?, ?{marks})",
+            zip(range(first, first + len(ids)), ids, checksums, *given.values(), strict=True),
         )
 
     def items_of_ids(self, ids: Sequence[Any]) -> Iterator[Item]:
@@ -246,13 +250,11 @@ class Catalog(Database):
 
     def renumber(self, first: int) -> None:
         """Close the gaps in the rows from `first` on: dead rows are gone. Above `first` all rows change."""
-        columns = "row, id, document, metadata"
+        columns = "id, document, metadata, crc32"  # checksums too: what is damaged stays so
         self._run(f"CREATE TEMP TABLE moved AS SELECT {columns} FROM items WHERE row >= ? ORDER BY row", (first,))
         self._run("DELETE FROM items WHERE row >= ?", (first,))
         self._run(
-            "INSERT INTO items (row, id, document, metadata) "
-            "SELECT rowid - 1 + ?, id, document, metadata FROM moved ORDER BY rowid",
-            (first,),
+            f"INSERT INTO items (row, {columns}) SELECT rowid - 1 + ?, {columns} FROM moved ORDER BY rowid", (first,)
         )
         self._run("DROP TABLE moved")
         self._run("DELETE FROM dead")
@@ -318,20 +320,61 @@ class Catalog(Database):
     def problems(self) -> list[str]:
         """Return what SQLite's own check finds wrong; and counts that do not fit together."""
         found = [text for (text,) in self._run("PRAGMA integrity_check(20)") if text != "ok"]
-        state = self.state()
+        rows, dead = (state := self.state()).rows, state.dead
+        json = "CASE WHEN json_valid(metadata) THEN metadata ELSE '0' END"
         for what, query, wanted in (
-            ("items", "SELECT count(*) FROM items", state.rows - state.dead),
-            ("dead rows", "SELECT count(DISTINCT row) FROM dead", state.dead),
-            ("the last dead row's number", "SELECT coalesce(max(number), 0) FROM dead", state.dead),
-            ("rows of items out of range", f"SELECT count(*) FROM items WHERE row < 0 OR row >= {state.rows}", 0),
-            ("items in dead rows", "SELECT count(*) FROM items WHERE row IN (SELECT row FROM dead)", 0),
-            ("ids of a wrong type", "SELECT count(*) FROM items WHERE typeof(id) NOT IN ('integer', 'text')", 0),
-            ("metadata not JSON", "SELECT count(*) FROM items WHERE metadata NOTNULL AND NOT json_valid(metadata)", 0),
+            ("items", "FROM items", rows - dead),
+            ("dead rows", "FROM dead", dead),
+            ("numbers of dead rows", f"FROM dead WHERE number BETWEEN 1 AND {dead}", dead),
+            ("different dead rows", "FROM (SELECT DISTINCT row FROM dead)", dead),
+            (
+                "dead rows out of range",
+                f"FROM dead WHERE typeof(row) <> 'integer' OR row NOT BETWEEN 0 AND {rows - 1}",
+                0,
+            ),
+            ("rows of items out of range", f"FROM items WHERE row NOT BETWEEN 0 AND {rows - 1}", 0),
+            ("items in dead rows", "FROM items WHERE row IN (SELECT row FROM dead)", 0),
+            ("ids of a wrong type", "FROM items WHERE typeof(id) NOT IN ('integer', 'text')", 0),
+            ("documents of a wrong type", "FROM items WHERE typeof(document) NOT IN ('text', 'null')", 0),
+            ("metadata of a wrong type", "FROM items WHERE typeof(metadata) NOT IN ('text', 'null')", 0),
+            ("metadata not JSON objects", f"FROM items WHERE metadata NOTNULL AND json_type({json}) <> 'object'", 0),
         ):
-            (count,) = self._run(query)[0]
+            (count,) = self._run(f"SELECT count(*) {query}")[0]
             if count != wanted:
                 found.append(f"{what}: {count:,}, where {wanted:,} are expected")
         return found
+
+    def damaged_ids(self) -> list[str | int]:
+        """Return the ids, as far as they can be read, of the items that are not what their checksums are of, by row."""
+        damaged: list[str | int] = []
+        names = ("id", "document", "metadata")
+        columns = ", ".join(
+            f"CASE typeof({name}) WHEN 'text' THEN CAST({name} AS BLOB) ELSE {name} END" for name in names
+        )
+        for name, document, metadata, crc32 in self._connection.execute(
+            f"SELECT {columns}, crc32 FROM items ORDER BY row"  # the texts' bytes: damaged, they may be no UTF-8
+        ):
+            try:
+                is_whole = _checksum(name, document, metadata) == crc32
+            except AttributeError:  # a number where a text should be
+                is_whole = False
+            if not is_whole:
+                damaged.append(name.decode(errors="replace") if isinstance(name, bytes) else name)
+        return damaged
+
+
+def _checksum(name: bytes | str | int, document: bytes | str | None, metadata: bytes | str | None) -> int:
+    """Return the checksum of an item; its texts may be given as their UTF-8."""
+    data = b"\1%d" % name if isinstance(name, int) else b"\2" + _utf8(name)
+    if document is not None:
+        data += b"\3" + _utf8(document)
+    if metadata is not None:
+        data += b"\4" + _utf8(metadata)
+    return zlib.crc32(data)
+
+
+def _utf8(text: bytes | str) -> bytes:
+    return text if isinstance(text, bytes) else text.encode()
 
 
 def _numbers(text: str | None) -> NDArray[np.int64]:

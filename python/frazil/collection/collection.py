@@ -463,7 +463,7 @@ class Collection:
         """Read every byte and compare it with its checksum, and every count with the others.
 
         Returns:
-            Report(rows, items, blocks, damaged, problems); `report.ok` says whether nothing is wrong.
+            Report(rows, items, blocks, damaged, damaged_ids, problems); `report.ok` says whether nothing is wrong.
 
         Raises:
             CollectionError: the catalog is too damaged to be read.
