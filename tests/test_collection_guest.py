@@ -222,6 +222,37 @@ def test_a_call_that_writes_within_another_is_refused(collection):
     assert_whole(collection)
 
 
+def test_a_search_within_another(collection):
+    """A signal's handler may search while a search is under way in its thread; both see their own snapshot."""
+    with collection._reader.snapshot() as (catalog, view):
+        collection.delete(["i3"])
+        assert collection.search(vectors(10)[3], k=10).ids.count("i3") == 0
+        assert len(collection) == 9
+        assert view.state.rows - view.state.dead == 10
+        assert len(catalog.rows_of_ids(["i3"])) == 1
+    assert_whole(collection)
+
+
+def test_nothing_is_said_at_the_end_of_a_process(tmp_path):
+    """Of collections left open, in the middle of an iteration and a transaction; and the next one may write."""
+    filled(tmp_path / "store").close()
+    code = (
+        "import sys, frazil, numpy\n"
+        "found = frazil.Collection.open(sys.argv[1])\n"
+        "found.delete(['i0'])\n"
+        "iteration = found.batches(2)\n"
+        "next(iteration)\n"
+        "found.loop = found\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code, str(tmp_path / "store")], capture_output=True, text=True, check=True
+    )
+    assert done.stderr == done.stdout == ""
+    with Collection.open(tmp_path / "store") as found:
+        assert found.delete(["i1"]) == 1
+        assert_whole(found)
+
+
 def test_a_folder_that_was_replaced(collection, tmp_path):
     collection.search(vectors(1))
     path = collection.path

@@ -33,7 +33,7 @@ _copied: list[Database] = []
 def _before_fork() -> None:
     _gate.acquire()
     for database in list(_all):
-        if database._is_busy:
+        if database.is_busy:
             _copied.append(database)
         else:
             database._leave()
@@ -92,6 +92,10 @@ class Database:
         path: the database.
         create: make it if there is none.
 
+    Attributes:
+        path: the database.
+        is_busy: whether it is being opened, or between `begin` and `end`.
+
     Raises:
         CollectionError: it cannot be opened, or is not a regular file.
     """
@@ -104,12 +108,12 @@ class Database:
         self._identity: tuple[int, int] | None = None
         self._frozen: tuple[int, ...] | None = None
         with _gate:
-            self._is_busy = True
+            self.is_busy = True
             _all.add(self)
         try:
             self._open()
         finally:
-            self._is_busy = False
+            self.is_busy = False
 
     def _prepare(self) -> None:
         """Do what is to be done after each opening."""
@@ -178,13 +182,13 @@ class Database:
     def begin(self, *, write: bool = False) -> None:
         """Begin a transaction; a reading one sees the same snapshot until `end`."""
         with _gate:
-            self._is_busy = True
+            self.is_busy = True
         try:
             if self._sql is None or (self._frozen is not None and self._fingerprint() != self._frozen):
                 self._open()
             self._connection.execute("BEGIN IMMEDIATE" if write else "BEGIN")
         except BaseException:
-            self._is_busy = self._sql is not None and self._sql.in_transaction
+            self.is_busy = False
             raise
 
     def commit(self) -> None:
@@ -202,14 +206,14 @@ class Database:
                         "SQLite has no locks; try again"
                     )
         finally:
-            self._is_busy = False
+            self.is_busy = False
 
     def close(self) -> None:
         """Close the connection; what is not committed is undone. In a forked child do nothing with its copy."""
         with _gate:
             if self._pid == os.getpid():
                 self._leave()
-            self._is_busy = False
+            self.is_busy = False
 
     def _leave(self) -> None:
         """Close the connection, until it is opened again."""
@@ -219,5 +223,5 @@ class Database:
         self._sql = self._frozen = None
 
     def __del__(self) -> None:
-        if hasattr(self, "_is_busy"):
+        if hasattr(self, "is_busy"):
             self.close()

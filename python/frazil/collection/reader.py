@@ -66,11 +66,11 @@ class Reader:
         self._filters: OrderedDict[str, tuple[State, NDArray[Any]]] = OrderedDict()
 
     def _catalog(self) -> Catalog:
-        """Return the connection of this thread, of this process."""
+        """Return a connection of this thread that is not in use: a signal's handler may interrupt one that is."""
         if self._pid != os.getpid():  # forked
             self._reset()
         catalog: Catalog | None = getattr(self._local, "catalog", None)
-        if catalog is None:
+        if catalog is None or catalog.is_busy:
             catalog = self.connect()
             self._local.catalog = catalog
         return catalog
