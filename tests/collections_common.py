@@ -1,9 +1,12 @@
 """What the tests of collections share."""
 
+import os
 import shutil
+import traceback
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from frazil import Codec, Collection
 
@@ -44,3 +47,24 @@ def assert_whole(collection):
     report = collection.verify()
     assert report.ok, report.problems
     assert report.items == len(collection)
+
+
+def forking(test):
+    """Mark a test that forks."""
+    test = pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")(test)
+    return pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")(test)
+
+
+def exit_code_of_child(work):
+    """Fork, and return 0 if the work goes well in the child."""
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            work()
+            code = 0
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            os._exit(code)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])

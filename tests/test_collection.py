@@ -1,17 +1,12 @@
 """`Collection`: each operation, what it is given, and what it refuses."""
 
-import gc
-import os
+import enum
 import sqlite3
-import subprocess
-import sys
-import threading
 
 import numpy as np
 import pytest
-from collections_common import CODEC, assert_whole, copied, filled, vectors
+from collections_common import CODEC, assert_whole, filled, vectors
 
-import frazil
 from frazil import ARCTIC_INT4, ARCTIC_INT8, Codec, Collection, CollectionError
 from frazil.collection import codefiles
 
@@ -98,12 +93,36 @@ def test_ids_are_strings_and_integers(tmp_path):
         assert 2 not in found
         assert None not in found
         assert True not in found
+        assert 2**70 not in found
+        assert "\ud800" not in found
+        assert np.datetime64(7, "ns") not in found
         assert found.delete([1]) == 1
         assert "1" in found
         found.add(np.array([7, 8], np.uint8), vectors(2))
         found.add(np.array(["p", "q"]), vectors(2))
         found.add((name for name in [np.int64(9), np.str_("r")]), vectors(2))
-        assert list(found)[-6:] == [7, 8, "p", "q", 9, "r"]
+        found.add([Named.FIRST, Numbered.SECOND], vectors(2))
+        assert list(found)[-8:] == [7, 8, "p", "q", 9, "r", "first", 2]
+        assert [type(name) for name in found][-2:] == [str, int]
+        assert Named.FIRST in found
+
+
+class Named(str, enum.Enum):
+    FIRST = "first"
+
+
+class Numbered(enum.IntEnum):
+    SECOND = 2
+
+
+def test_numpys_numbers_in_metadata(collection):
+    given = {"a": np.int64(7), "b": np.float32(0.5), "c": np.bool_(True), "d": [np.uint8(3)], "e": Named.FIRST}
+    collection.add(["new"], vectors(1), metadatas=[given | {"f": np.str_("x"), "g": Numbered.SECOND}])
+    (found,) = collection.get(["new"]).metadatas
+    assert found == {"a": 7, "b": 0.5, "c": True, "d": [3], "e": "first", "f": "x", "g": 2}
+    assert found["c"] is True
+    for where in ({"a": 7}, {"a": np.int64(7), "b": np.float16(0.5)}, {"e": Named.FIRST}, {"f": np.str_("x"), "g": 2}):
+        assert collection.search(vectors(1)[0], where=where).ids == ["new"]
 
 
 @pytest.mark.parametrize(
@@ -117,6 +136,10 @@ def test_ids_are_strings_and_integers(tmp_path):
         ([True, "a"], TypeError),
         ([None, "a"], TypeError),
         ([b"a", "a"], TypeError),
+        (np.array(["2020", "2021"], "M8[Y]"), TypeError),
+        (np.array([1, 2], "M8[ns]"), TypeError),
+        (np.array([1, 2], "m8[s]"), TypeError),
+        ([np.timedelta64(3), "a"], TypeError),
         ([2**63, "a"], ValueError),
         (["\ud800", "a"], ValueError),
         (np.zeros((2, 2), np.int64), ValueError),
@@ -182,7 +205,10 @@ def test_nothing_of_a_failed_call_is_kept(collection, monkeypatch):
         ({"embeddings": vectors(2), "metadatas": {"a": 1}}, TypeError, "expected a list"),
         ({"embeddings": vectors(2), "metadatas": [{}, 3]}, TypeError, "dicts"),
         ({"embeddings": vectors(2), "metadatas": [{}, {1: 2}]}, TypeError, "keys"),
+        ({"embeddings": vectors(2), "metadatas": [{}, {"a": {1: 2, "1": 3}}]}, TypeError, "keys"),
         ({"embeddings": vectors(2), "metadatas": [{}, {"a": object()}]}, TypeError, "object"),
+        ({"embeddings": vectors(2), "metadatas": [{}, {"a": np.datetime64(1, "ns")}]}, TypeError, "datetime64"),
+        ({"embeddings": vectors(2), "metadatas": [{}, {"a": np.timedelta64(1, "s")}]}, TypeError, "timedelta64"),
         ({"embeddings": vectors(2), "metadatas": [{}, {"a": float("nan")}]}, ValueError, "nan"),
         ({"embeddings": vectors(2), "metadatas": [{}, {"a": "\ud800"}]}, ValueError, "Unicode"),
         ({"embeddings": vectors(2), "notes": {"a": 1}}, TypeError, "notes"),
@@ -202,6 +228,8 @@ def test_many_kinds_of_embeddings(tmp_path):
         found.add(["c"], x[2:3].astype(np.float16))
         found.add(["d"], codes=CODEC.pack(x[3:]))
         found.add([], np.empty((0, 32), np.float32))
+        found.add([], [])
+        found.upsert([], [])
         with pytest.raises(ValueError, match=r"embeddings: expected 32 columns, .* got 99"):
             found.add(["wide"], vectors(1, dim=99))
         assert np.array_equal(found.get(["a", "b"]).codes, CODEC.pack(x[:2].astype(np.float64)))
@@ -369,141 +397,11 @@ def test_blocks_that_are_filled_bit_by_bit(tmp_path, monkeypatch):
         assert_whole(found)
 
 
-def test_one_writer(collection, tmp_path):
-    other = Collection.open(collection.path)
-    with pytest.raises(CollectionError, match=f"process {os.getpid()} on .* is writing"):
-        other.add(["a"], vectors(1))
-    code = (
-        "import sys, frazil, numpy\n"
-        "found = frazil.Collection.open(sys.argv[1])\n"
-        "try: found.delete(['i0'])\n"
-        "except frazil.CollectionError as error: print(error)\n"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", code, str(collection.path)], capture_output=True, text=True, check=True
-    )
-    assert f"process {os.getpid()} on" in done.stdout
-    assert len(other) == 10
-    collection.close()
-    other.add(["a"], vectors(1))
-    other.close()
-
-
-def test_a_forgotten_writer_lets_go(tmp_path):
-    forgotten = filled(tmp_path / "store")
-    del forgotten
-    gc.collect()
-    with Collection.open(tmp_path / "store") as other:
-        other.add(["a"], vectors(1))
-
-
-def test_readers_see_commits(collection):
-    with Collection.open(collection.path) as reader:
-        assert len(reader) == 10
-        version = reader.refresh()
-        collection.add(["new"], vectors(1, seed=8))
-        assert reader.search(vectors(1, seed=8)[0], k=1).ids == ["new"]
-        assert reader.refresh() == version + 1
-        collection.delete(["new"])
-        assert "new" not in reader.search(vectors(1, seed=8)[0], k=20).ids
-        collection.compact()
-        assert reader.search(vectors(10)[2], k=1).ids == ["i2"]
-
-
-def exit_code_of_child(work):
-    """Fork, and return 0 if the work goes well in the child."""
-    child = os.fork()
-    if child == 0:
-        code = 1
-        try:
-            work()
-            code = 0
-        finally:
-            os._exit(code)
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-
-
-@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
-def test_fork_beside_an_open_collection(collection):
-    """SQLite's locks do not hold in the child: what it wrote would be lost. It is refused, and the parent unharmed."""
-    collection.add(["before"], vectors(1))
-
-    def work():
-        for use in (
-            lambda: collection.search(vectors(1)),
-            lambda: collection.add(["child"], vectors(1)),
-            lambda: len(collection),
-            lambda: Collection.open(collection.path),
-            lambda: Collection.create(collection.path / "new"),
-        ):
-            with pytest.raises(CollectionError, match="forked while a collection was open"):
-                use()
-        collection.close()
-
-    assert exit_code_of_child(work) == 0
-    collection.add(["after"], vectors(1))
-    assert collection.search(vectors(10)[3], k=1).ids == ["i3"]
-    assert {"before", "after"} < set(collection)
-    assert_whole(collection)
-
-
-@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
-def test_fork_after_closing(collection):
-    collection.add(["before"], vectors(1))
-    collection.close()
-
-    def work():
-        with Collection.open(collection.path) as mine:
-            mine.add(["child"], vectors(1))
-            assert mine.search(vectors(10)[3], k=1).ids == ["i3"]
-
-    assert exit_code_of_child(work) == 0
-    with Collection.open(collection.path) as again:
-        assert {"before", "child"} < set(again)
-        assert_whole(again)
-
-
 def test_ids_given_often_are_deleted_once(collection):
     count = len(collection)
     assert collection.delete(["i1"] * 1001) == 1
     assert len(collection) == count - 1
     assert collection.get(["i2"] * 1001).ids == ["i2"] * 1001
-    assert_whole(collection)
-
-
-def test_a_relative_path_stays_where_it_was(tmp_path, monkeypatch):
-    for name in ("a", "b"):
-        (tmp_path / name).mkdir()
-        monkeypatch.chdir(tmp_path / name)
-        with Collection.open("store", CODEC) as made:
-            made.add([f"{name}{i}" for i in range(3)], vectors(3))
-    monkeypatch.chdir(tmp_path / "a")
-    with Collection.open("store") as opened:
-        monkeypatch.chdir(tmp_path / "b")
-        opened.add(["a3"], vectors(1))
-    for name, count in (("a", 4), ("b", 3)):
-        with Collection.open(tmp_path / name / "store") as again:
-            assert list(again) == [f"{name}{i}" for i in range(count)]
-            assert_whole(again)
-
-
-def test_a_call_that_writes_within_another_is_refused(collection):
-    """Code that runs in the middle of `add`, such as a signal's handler, must not write into its transaction."""
-    before = list(collection)
-
-    class Rows:
-        shape = (2, CODEC.dim)
-        dtype = np.dtype(np.float32)
-
-        def __getitem__(self, part):
-            with pytest.raises(CollectionError, match="under way in this thread"):
-                collection.upsert(["inner"], vectors(1))
-            return vectors(2)[part]
-
-    collection.add(["x", "y"], Rows())
-    assert list(collection) == [*before, "x", "y"]
     assert_whole(collection)
 
 
@@ -521,28 +419,6 @@ def test_too_few_rows_are_refused(collection):
     assert_whole(collection)
 
 
-def test_a_folder_that_was_replaced(collection, tmp_path):
-    collection.search(vectors(1))
-    path = collection.path
-    path.rename(tmp_path / "moved")
-    with Collection.create(path, CODEC) as other:
-        other.add(["other"], vectors(1))
-    with pytest.raises(CollectionError, match="another collection has taken its place"):
-        collection.add(["lost"], vectors(1))
-    failures = []
-
-    def search():
-        try:
-            collection.search(vectors(1))
-        except CollectionError as error:
-            failures.append(error)
-
-    thread = threading.Thread(target=search)  # whose connection is new
-    thread.start()
-    thread.join()
-    assert len(failures) == 1
-
-
 def test_a_lost_or_damaged_sketch_is_built_anew(collection):
     collection.build_sketch()
     (path,) = collection.path.glob("sketch-*.bin")
@@ -554,74 +430,6 @@ def test_a_lost_or_damaged_sketch_is_built_anew(collection):
     path.unlink()
     with Collection.open(collection.path) as reader:
         assert reader.search(vectors(10)[3], k=1, failure=1e-3).ids == ["i3"]
-
-
-@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
-def test_a_childs_copy_does_not_keep_the_lock(collection):
-    read, write = os.pipe()
-    child = os.fork()
-    if child == 0:  # idle, and never touches the collection
-        os.read(read, 1)
-        os._exit(0)
-    collection.close()
-    with Collection.open(collection.path) as again:
-        again.add(["x"], vectors(1))
-    os.write(write, b"x")
-    os.waitpid(child, 0)
-    os.close(read)
-    os.close(write)
-
-
-@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
-def test_a_fork_beside_threads_that_search(collection):
-    """Their connections are copied into the child, too, and left alone there."""
-    done = threading.Event()
-    searched = threading.Barrier(4)
-
-    def search():
-        collection.search(vectors(1))
-        searched.wait()
-        done.wait()
-
-    threads = [threading.Thread(target=search) for _ in range(3)]
-    for thread in threads:
-        thread.start()
-    searched.wait()
-    assert exit_code_of_child(gc.collect) == 0
-    done.set()
-    for thread in threads:
-        thread.join()
-    collection.add(["more"], vectors(1))
-    assert_whole(collection)
-
-
-def test_threads_share_a_collection(collection):
-    failures = []
-
-    def work(number):
-        try:
-            for turn in range(20):
-                name = f"t{number}-{turn}"
-                x = vectors(1, seed=1000 + 100 * number + turn)
-                collection.add([name], x)
-                assert collection.search(x[0], k=1).ids == [name]
-                if turn % 3 == 0:
-                    assert collection.delete([name]) == 1
-        except BaseException as error:
-            failures.append(error)
-            raise
-
-    threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert not failures
-    assert len(collection) == 10 + 4 * 13
-    gc.collect()
-    assert_whole(collection)
 
 
 def test_notes_are_committed_with_the_items(collection):
@@ -658,19 +466,6 @@ def test_rerank(tmp_path):
             found.add([1000], codes=Codec(64, 4).pack(x[:1]))
     with Collection.open(tmp_path / "store") as again:
         assert again.rerank_codec == Codec(64, 8)
-
-
-def test_a_copied_folder_is_a_collection(collection, tmp_path):
-    with Collection.open(copied(collection.path, tmp_path / "copy")) as found:
-        assert len(found) == 10
-        assert_whole(found)
-
-
-def test_importing_frazil_does_not_import_it():
-    code = "import sys, frazil; print(any(name in sys.modules for name in ('sqlite3', 'frazil.collection')))"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout == "False\n"
-    assert frazil.Collection is Collection
 
 
 def test_embeddings_are_of_one_width(tmp_path):

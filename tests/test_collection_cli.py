@@ -168,7 +168,7 @@ def test_what_goes_wrong_is_one_line(fake, tmp_path, capsys):
     write_texts(jsonl, count=31)
     assert "has changed since" in error(capsys, "index", jsonl, "-o", tmp_path / "texts")
     assert "has fake, got other" in error(capsys, "index", jsonl, "-o", tmp_path / "texts", "--model", "other")
-    for where in ("{", "[1]", '{"a": {"$like": 1}}', '{"a": [1]}'):
+    for where in ("{", "[" * 100_000, "[1]", '{"a": {"$like": 1}}', '{"a": [1]}'):
         assert "where" in error(capsys, "search", tmp_path / "texts", "x", "--where", where)
     assert "rerank" in error(capsys, "search", tmp_path / "texts", "x", "--rerank", "50")
     for command in (["search", tmp_path / "none", "x"], ["info", tmp_path / "none"], ["verify", tmp_path / "none"]):

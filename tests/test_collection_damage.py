@@ -1,7 +1,9 @@
 """Damaged, alien and hostile folders: found, named, refused; never a crash."""
 
+import json
 import re
 import sqlite3
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -167,6 +169,103 @@ def test_a_newer_format_is_refused_by_name(folder):
         Collection.open(folder)
 
 
+@pytest.mark.parametrize("text", ["document 7 \u00fc", '"n":77', "id 7"])
+def test_every_flipped_bit_of_an_item_is_found(tmp_path, text):
+    """Wherever SQLite keeps it; what is left of the item is named, and a compaction does not make it right."""
+    with Collection.create(tmp_path / "store", CODEC) as found:
+        ids = [f"id {n}" for n in range(9)]
+        documents = [f"document {n} \u00fc" for n in range(9)]
+        found.add(ids, vectors(9), documents, [{"n": 11 * n} for n in range(9)])
+        found.upsert(ids[:2], vectors(2), ["other", None], [None, {}])
+    path = tmp_path / "store" / "catalog.sqlite3"
+    data = path.read_bytes()
+    places = [match.start() for match in re.finditer(re.escape(text.encode()), data)]
+    assert places
+    for start in places:
+        for place in range(start, start + len(text.encode())):
+            for bit in range(8):
+                flip(path, place, bit)
+                with Collection.open(tmp_path / "store") as found:
+                    report = found.verify()
+                    assert not report.ok, (place, bit)
+                    if "id" not in text:
+                        assert report.damaged_ids == ["id 7"]
+                        assert "catalog.sqlite3: damaged items: 1, ids 'id 7'" in report.problems
+                flip(path, place, bit)
+    if "id" not in text:
+        flip(path, places[0], 0)
+        with Collection.open(tmp_path / "store") as found:
+            found.compact()
+            assert found.verify().damaged_ids == ["id 7"]
+            found.upsert(["id 7"], vectors(1), ["new"])
+            assert found.verify().ok
+
+
+def test_the_checksums_of_items_are_those_of_the_page(tmp_path):
+    items = [
+        (7, None, None),
+        (-(2**63), "", {}),
+        ("7", None, {"a": "\u00fc"}),
+        ("", "doc\0ument", None),
+        ("\u00fc\0", "x", {"b": 1}),
+    ]
+    with Collection.create(tmp_path / "store", CODEC) as found:
+        ids, documents, metadatas = (list(column) for column in zip(*items, strict=True))
+        found.add(ids[:1], vectors(1))
+        found.add(ids[1:2], vectors(1), documents[1:2], metadatas[1:2])
+        found.upsert(ids[1:], vectors(4), documents[1:], metadatas[1:])
+        found.compact()
+        assert found.verify().ok
+    with sqlite3.connect(tmp_path / "store" / "catalog.sqlite3") as database:
+        told = dict(database.execute("SELECT id, crc32 FROM items"))
+    database.close()
+    for name, document, metadata in items:
+        data = b"\x01" + str(name).encode() if isinstance(name, int) else b"\x02" + name.encode()
+        data += b"" if document is None else b"\x03" + document.encode()
+        data += (
+            b""
+            if metadata is None
+            else b"\x04" + json.dumps(metadata, separators=(",", ":"), ensure_ascii=False).encode()
+        )
+        assert told[name] == zlib.crc32(data)
+    page = Path(__file__).parents[1] / "docs" / "format.md"
+    if page.is_file():
+        assert f"0x{told[7]:08X}" in page.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("statement", "problem"),
+    [
+        ("UPDATE dead SET row = 1000 WHERE number = 1", "dead rows out of range: 1"),
+        ("UPDATE dead SET row = -1 WHERE number = 1", "dead rows out of range: 1"),
+        ("UPDATE dead SET row = 1.5 WHERE number = 1", "dead rows out of range: 1"),
+        ("UPDATE dead SET row = (SELECT row FROM dead WHERE number = 2)", "different dead rows: 1, where 2"),
+        ("UPDATE dead SET row = 7 WHERE number = 1", "items in dead rows: 1"),
+        ("UPDATE dead SET number = -4 WHERE number = 1", "numbers of dead rows: 1, where 2"),
+        ("INSERT INTO dead VALUES (-1, 3)", "dead rows: 3, where 2"),
+        ("UPDATE items SET metadata = '[1]' WHERE row = 7", "metadata not JSON objects: 1"),
+        ("UPDATE items SET metadata = 'null' WHERE row = 7", "metadata not JSON objects: 1"),
+        ("UPDATE items SET metadata = x'7b7d' WHERE row = 7", "metadata of a wrong type: 1"),
+        ("UPDATE items SET document = x'7b7d' WHERE row = 7", "documents of a wrong type: 1"),
+        ("UPDATE items SET document = CAST(x'ff' AS TEXT) WHERE row = 7", "damaged items: 1, ids 'i7'"),
+        ("UPDATE items SET crc32 = crc32 + 1 WHERE row = 7", "damaged items: 1, ids 'i7'"),
+        ("UPDATE items SET crc32 = 'x'", "damaged items: 18, ids 'i0'"),
+        ("UPDATE items SET id = 7 WHERE row = 7", "damaged items: 1, ids 7"),
+        ("UPDATE items SET id = x'07' WHERE row = 7", "ids of a wrong type: 1"),
+        ("UPDATE items SET id = 1.5 WHERE row = 7", "damaged items: 1, ids 1.5"),
+        ("DELETE FROM items WHERE row = 7", "items: 17, where 18"),
+    ],
+)
+def test_what_verify_says_of_a_catalog(statement, problem, folder):
+    with Collection.open(folder) as found:
+        assert found.verify().ok
+    with sqlite3.connect(folder / "catalog.sqlite3") as database:
+        database.execute(statement)
+    database.close()
+    with Collection.open(folder) as found:
+        assert any(problem in one for one in found.verify().problems), found.verify().problems
+
+
 HOSTILE = [
     "UPDATE state SET rows = 1000000000",
     "UPDATE state SET rows = 9223372036854775807",
@@ -232,6 +331,19 @@ HOSTILE = [
     "CREATE VIEW more AS WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x FROM n) SELECT x FROM n",
     "CREATE TRIGGER evil AFTER INSERT ON items BEGIN DELETE FROM items; END",
     "CREATE INDEX evil ON items (document)",
+    # Something else that has a table's name, before the table, which is as it was.
+    "CREATE TRIGGER notes AFTER INSERT ON items BEGIN DELETE FROM items; END; DROP TABLE notes; CREATE TABLE notes "
+    + catalogs._TABLES["notes"],
+    "CREATE TRIGGER state AFTER DELETE ON items BEGIN DELETE FROM state; END; CREATE TABLE t AS SELECT * FROM state; "
+    f"DROP TABLE state; CREATE TABLE state {catalogs._TABLES['state']}; "
+    "INSERT INTO state SELECT * FROM t; DROP TABLE t",
+    "DROP INDEX m_1; CREATE INDEX m_1 ON items (id)",
+    "DROP INDEX m_1",
+    "ANALYZE",
+    "PRAGMA writable_schema = 1; UPDATE sqlite_master SET tbl_name = 'dead' WHERE name = 'm_1'",
+    "PRAGMA writable_schema = 1; UPDATE sqlite_master SET type = 'view' WHERE name = 'notes'",
+    "PRAGMA writable_schema = 1; INSERT INTO sqlite_master SELECT * FROM sqlite_master WHERE name = 'notes'",
+    "PRAGMA writable_schema = 1; DELETE FROM sqlite_master WHERE name = 'sqlite_autoindex_items_1'",
     "ALTER TABLE items ADD COLUMN more",
     "DROP TABLE state; CREATE VIEW state AS SELECT 1 AS generation, 20 AS rows, 2 AS dead, 9 AS version, 0 sketch_rows",
 ]
@@ -269,6 +381,19 @@ def everything_wrong_with(folder):
     attempt(found.compact)
     found.close()
     return wrong
+
+
+SCHEMA = [text for text in HOSTILE if text.startswith(("CREATE", "DROP", "ALTER", "ANALYZE", "PRAGMA"))]
+
+
+@pytest.mark.parametrize("statement", SCHEMA)
+def test_a_schema_that_is_not_the_formats_is_refused(statement, folder):
+    database = sqlite3.connect(folder / "catalog.sqlite3")
+    database.executescript(statement)
+    database.commit()
+    database.close()
+    with pytest.raises(CollectionError):
+        Collection.open(folder)
 
 
 @pytest.mark.parametrize("statement", HOSTILE)

@@ -111,6 +111,12 @@ def test_wrong_files(tmp_path):
         pa.parquet.write_table(pa.table([[3, 4], [b"x" * 16, None]], schema=schema), tmp_path / "null.parquet")
         with pytest.raises(ValueError, match="missing in 1 rows"):
             found.import_(tmp_path / "null.parquet")
+        schema = schema.append(pa.field("metadata", pa.string()))
+        for text in ("{", "[" * 100_000, '{"a": "\\u0000"}', '{"a": ' + "[" * 200 + "]" * 200 + "}", '{"a": NaN}'):
+            columns = [[3, 4], [b"x" * 16, b"y" * 16], [None, text]]
+            pa.parquet.write_table(pa.table(columns, schema=schema), tmp_path / "metadata.parquet")
+            with pytest.raises(ValueError, match="metadata"):
+                found.import_(tmp_path / "metadata.parquet")
         found.add(["text"], vectors(1))
         for suffix in (".parquet", ".npy"):
             with pytest.raises(ValueError, match="one kind"):

@@ -182,11 +182,26 @@ def test_lists(collection):
 
 
 def test_numbers_of_all_kinds(collection):
-    for value in (np.int8(3), np.float32(0.5), np.bool_(True), 2**63, -(2**70), 10**400, math.inf, -math.inf):
+    for value in (np.int8(3), np.float32(0.5), np.bool_(True), -(2**63), 2**63 - 1, 2.0**63, math.inf, -math.inf):
         plain = value.item() if isinstance(value, np.generic) else value
         for operator in ("$eq", "$gt", "$lte"):
             wanted = [row for row, metadata in enumerate(ROWS) if holds({"a": {operator: plain}}, metadata)]
             assert sorted(collection.search(vectors(1)[0], k=999, where={"a": {operator: value}}).ids) == wanted
+    for value in (2**63, -(2**63) - 1, 10**400):  # SQLite would take them for the floats nearest to them
+        for condition in (value, {"$lt": value}, {"$in": [value]}, {"$in": [value] * 300}):
+            with pytest.raises(ValueError, match="64 bits"):
+                collection.search(vectors(1)[0], where={"a": condition})
+
+
+def test_lists_of_all_kinds(collection):
+    wanted = [row for row, metadata in enumerate(ROWS) if holds({"a": {"$in": [1, 3, 5]}}, metadata)]
+    for some in (np.array([1, 3, 5]), np.array([1, 3, 5], np.float32), range(1, 6, 2), {1: 0, 3: 0, 5: 0}.keys()):
+        assert sorted(collection.search(vectors(1)[0], k=999, where={"a": {"$in": some}}).ids) == wanted
+    for padding in ([math.inf, -math.inf] * 200, np.full(200, np.inf)):
+        assert sorted(collection.search(vectors(1)[0], k=999, where={"a": {"$in": [1, 3, 5, *padding]}}).ids) == wanted
+    for wrong in (np.array(3), np.ones((2, 2)), np.array(["2020"], "M8[D]"), np.array([5], "m8[s]"), {1: 2}):
+        with pytest.raises(TypeError, match="where"):
+            collection.search(vectors(1)[0], where={"a": {"$in": wrong}})
 
 
 def test_empty_filters(collection):
@@ -255,13 +270,78 @@ def test_wrong_filters(collection, where, error):
 
 def test_deep_filters(collection):
     where = {"a": 1}
-    for _ in range(50):
+    for _ in range(20):
         where = {"$not": where}
     check(collection, where)
     for _ in range(2000):
         where = {"$and": [where]}
     with pytest.raises(ValueError, match="nested"):
         collection.search(vectors(1), where=where)
+
+
+@pytest.mark.parametrize("leaf", [{'a"b': {"$nin": list(range(300))}}, {"a": {"$exists": False}}, {"a": {"$lt": "x"}}])
+def test_filters_are_nested_as_deep_as_they_may_be(collection, leaf):
+    """Up to the limit SQLite's parser takes them, whatever their shape; beyond it is a clear error."""
+    for shape in (
+        lambda inner: {"$not": inner},
+        lambda inner: {"b": "1", "$or": [{"c": 3}, {"b": "2", **inner}]},
+        lambda inner: {"$or": [{"c": 3}, {"$and": [{"a": {"$ne": 2}}, inner]}]},
+    ):
+        where, deepest = leaf, 0
+        for depth in range(1, 40):
+            where = shape(where)
+            try:
+                compile_filter(where, {})
+            except ValueError:
+                break
+            check(collection, where)
+            deepest = depth
+        with pytest.raises(ValueError, match="nested"):
+            collection.search(vectors(1), where=where)
+        assert deepest >= 8
+
+
+def test_long_filters(collection):
+    for word in ("$or", "$and"):
+        check(collection, {word: [{"a": n} for n in range(1500)]})
+        check(collection, {word: [{"a": {"$lt": str(n)}} for n in range(1500)]})
+        check(collection, {word: [{"a": {"$ne": n}} for n in range(5000)]})
+    for many in ([{"a": n} for n in range(33_000)], [{"a": None}] * 100_000):
+        with pytest.raises(ValueError, match="too long"):
+            collection.search(vectors(1), where={"$or": many})
+
+
+def test_nul_characters_and_depth(tmp_path):
+    """What SQLite's JSON functions cannot see is refused: not one such item may be there."""
+    loop = []
+    loop.append(loop)
+    with Collection.create(tmp_path / "store", CODEC) as found:
+        fine = ["\\u0000", "\\", "\\\\u0000", "a\\", "\x01", '"', [[[1]]]]
+        found.add(range(len(fine)), vectors(len(fine)), metadatas=[{"a": one} for one in fine])
+        for wrong in ("\0", "a\0b", "\\\0", ["x", {"y": "\0"}]):
+            with pytest.raises(ValueError, match="NUL"):
+                found.add(["x", "y"], vectors(2), metadatas=[{"a": 1}, {"a": wrong}])
+        with pytest.raises(ValueError, match="NUL"):
+            found.upsert([0], vectors(1), metadatas=[{"a\0": 1}])
+        for wrong in (nested(101), nested(900), nested(5000), loop):
+            with pytest.raises(ValueError, match="at most 100 deep"):
+                found.add(["x", "y"], vectors(2), metadatas=[{}, {"a": wrong}])
+        found.add(["deep"], vectors(1), metadatas=[{"a": nested(99)}])
+        assert len(found) == len(fine) + 1
+        for one in fine[:-1]:
+            assert [fine[name] for name in found.search(vectors(1)[0], where={"a": one}).ids] == [one]
+        assert found.search(vectors(1)[0], where={"a": {"$exists": False}}).ids == []
+        for condition in ("a\0", {"$in": ["a\0"]}, {"$in": ["a\0"] * 300}, {"$gt": "\0"}):
+            with pytest.raises(ValueError, match="NUL"):
+                found.search(vectors(1), where={"a": condition})
+        assert found.verify().ok
+
+
+def nested(depth):
+    value = 1
+    for _ in range(depth):
+        value = [value]
+    return value
 
 
 def test_no_text_of_the_caller_is_sql():

@@ -53,6 +53,7 @@ memory: host=1024, guest=1024
 romimage: file="/usr/share/bochs/BIOS-bochs-latest"
 vgaromimage: file="/usr/share/vgabios/vgabios.bin"
 ata0-master: type=cdrom, path="$work/tests.iso", status=inserted
+vga: update_freq=1
 boot: cdrom
 cpu: model=corei7_icelake_u, ips=100000000
 com1: enabled=1, mode=file, dev="$work/serial"

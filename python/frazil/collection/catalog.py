@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-import sqlite3
-import weakref
+import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import repeat, starmap
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,6 +14,7 @@ from numpy.typing import NDArray
 
 from frazil.codec import Codec
 from frazil.collection.codefiles import BLOCK_ROWS, Block
+from frazil.collection.database import Database
 from frazil.collection.errors import CollectionError
 from frazil.collection.filters import field_path
 
@@ -28,8 +27,6 @@ __all__ = [
     "State",
     "create_schema",
     "is_there",
-    "refuse_copies",
-    "sql_errors",
 ]
 
 NAME = "catalog.sqlite3"
@@ -45,7 +42,7 @@ _TABLES = {
     "rerank_bits INTEGER, rerank_limit REAL, model TEXT, revision TEXT)",
     "state": "(generation INTEGER NOT NULL, rows INTEGER NOT NULL, dead INTEGER NOT NULL, version INTEGER NOT NULL, "
     "sketch_rows INTEGER NOT NULL)",
-    "items": "(row INTEGER PRIMARY KEY, id NOT NULL UNIQUE, document TEXT, metadata TEXT)",
+    "items": "(row INTEGER PRIMARY KEY, id NOT NULL UNIQUE, document TEXT, metadata TEXT, crc32 INTEGER NOT NULL)",
     "dead": "(number INTEGER PRIMARY KEY, row INTEGER NOT NULL)",
     "blocks": "(file TEXT NOT NULL, block INTEGER NOT NULL, bytes INTEGER NOT NULL, crc32 INTEGER NOT NULL, "
     "PRIMARY KEY (file, block)) WITHOUT ROWID",
@@ -82,57 +79,7 @@ class State(NamedTuple):
     """the sketch is of the first so many; 0: there is none"""
 
 
-class _Connection(sqlite3.Connection):
-    """A connection that closes itself where its thread ends without a word, but never in a forked child."""
-
-    def __init__(self, *arguments: Any, **options: Any) -> None:
-        self._pid = os.getpid()
-        super().__init__(*arguments, **options)
-        _open.add(self)
-
-    def close(self) -> None:
-        """Close the connection; in a forked child do nothing: SQLite wants its copies neither used nor closed."""
-        if self._pid == os.getpid():
-            _open.discard(self)
-            super().close()
-
-    def __del__(self) -> None:
-        with contextlib.suppress(sqlite3.Error):
-            self.close()
-
-
-_open: weakref.WeakSet[_Connection] = weakref.WeakSet()
-_kept: list[_Connection] = []  # by a child for ever: other threads' connections would end, and so close, in the fork
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=lambda: _kept.extend(_open), after_in_parent=_kept.clear)
-
-
-def refuse_copies(path: Path) -> None:
-    """Raise CollectionError in a child that was forked while connections were open.
-
-    SQLite's table of the locks that its process holds is copied with them: whatever the child opens from then on relies
-    on locks that are its parent's, and another process' checkpoint would lose what the child commits.
-    """
-    if any(kept._pid != os.getpid() for kept in _kept):
-        raise CollectionError(
-            f"{path}: this process was forked while a collection was open, so that SQLite's locks do not hold in it; "
-            "close collections before forking, or start processes by spawn or forkserver"
-        )
-
-
-@contextlib.contextmanager
-def sql_errors(path: Path) -> Iterator[None]:
-    """Turn SQLite's errors within the block into `CollectionError`."""
-    try:
-        yield
-    except sqlite3.Error as error:
-        raise CollectionError(f"{path}: {error}") from error
-    except (OverflowError, UnicodeError) as error:  # what SQLite cannot hold
-        raise ValueError(f"{path}: {error}") from error
-
-
-class Catalog:
+class Catalog(Database):
     """One connection to a collection's catalog. Its methods run within a transaction; all numbers they return are sane.
 
     Args:
@@ -143,31 +90,15 @@ class Catalog:
         CollectionError: there is none, it is not a collection's, or of a newer format.
     """
 
-    def __init__(self, path: Path, *, create: bool = False) -> None:
-        self.path = path
-        refuse_copies(path)
-        with sql_errors(path):
-            uri = f"{path.absolute().as_uri()}?mode={'rwc' if create else 'rw'}"
-            self._sql = sqlite3.connect(
-                uri, uri=True, timeout=30, isolation_level=None, check_same_thread=False, factory=_Connection
-            )
-        try:
-            with sql_errors(path):
-                self._run("PRAGMA synchronous = FULL")
-                self._run("PRAGMA fullfsync = ON")
-                self.is_new = self._is_empty()
-                if not self.is_new:
-                    self._check()
-        except BaseException:
-            self._sql.close()
-            raise
+    is_new: bool
+    """nothing has been committed: so does a crash while it is made leave it"""
 
-    def _run(self, statement: str, values: Sequence[Any] = ()) -> list[Any]:
-        return self._sql.execute(statement, values).fetchall()
-
-    def _is_empty(self) -> bool:
-        """Tell whether nothing has been committed: so does a crash while it is made leave it."""
-        return not self._run("SELECT 1 FROM sqlite_master LIMIT 1") and self._run("PRAGMA user_version") == [(0,)]
+    def _prepare(self) -> None:
+        self.is_new = not self._run("SELECT 1 FROM sqlite_master LIMIT 1") and self._pragma("user_version") == 0
+        if not self.is_new:
+            self._check()
+        elif self._create:
+            self._run("PRAGMA journal_mode = WAL")
 
     def _pragma(self, name: str) -> Any:
         return self._run(f"PRAGMA {name}")[0][0]
@@ -181,36 +112,21 @@ class Catalog:
                 f"{self.path}: is of format version {version}; this frazil reads version {FORMAT_VERSION}"
                 + (": a newer frazil wrote it" if version > FORMAT_VERSION else "")
             )
-        found = dict(self._run("SELECT name, sql FROM sqlite_master WHERE sql NOTNULL"))
-        wanted = {name: f"CREATE TABLE {name} {columns}" for name, columns in _TABLES.items()}
-        if found.get("fields") == wanted["fields"]:
+        found = self._run("SELECT type, name, tbl_name, sql FROM sqlite_master")
+        tables = {name: f"CREATE TABLE {name} {columns}" for name, columns in _TABLES.items()}
+        wanted: set[Any] = {
+            ("index", f"sqlite_autoindex_{name}_1", name, None) for name in ("items", "fields")
+        }  # of UNIQUE
+        if ("table", "fields", "fields", tables["fields"]) in found:
             for field, number in sorted(self.fields().items(), key=lambda pair: pair[1]):
-                wanted["items"] = f"{wanted['items'][:-1]}, {_field_column(number, field_path(field) or '')})"
-                wanted[f"m_{number}"] = _field_index(number)
-        for name in sorted(wanted.keys() | found.keys()):
-            if wanted.get(name) != found.get(name):
-                raise CollectionError(
-                    f"{self.path}: {name!r} is not what a frazil collection's catalog has by this name"
-                )
-
-    def close(self) -> None:
-        """Close the connection; what is not committed is undone."""
-        self._sql.close()
-
-    # Transactions.
-
-    def begin(self, *, write: bool = False) -> None:
-        """Begin a transaction; a reading one sees the same snapshot until `end`."""
-        self._sql.execute("BEGIN IMMEDIATE" if write else "BEGIN")
-
-    def commit(self) -> None:
-        """Make the transaction's changes last: this is the moment at which a write has happened."""
-        self._sql.execute("COMMIT")
-
-    def end(self) -> None:
-        """End the transaction; what is not committed is undone."""
-        if self._sql.in_transaction:
-            self._sql.execute("ROLLBACK")
+                tables["items"] = f"{tables['items'][:-1]}, {_field_column(number, field_path(field) or '')})"
+                wanted.add(("index", f"m_{number}", "items", _field_index(number)))
+        wanted |= {("table", name, name, sql) for name, sql in tables.items()}
+        if len(found) != len(wanted) or set(found) != wanted:
+            names = sorted({str(name) for _, name, _, _ in wanted ^ set(found)} or {str(found[-1][1])})
+            raise CollectionError(
+                f"{self.path}: {', '.join(map(repr, names))}: not what a frazil collection's catalog has by this name"
+            )
 
     # What a collection is.
 
@@ -260,9 +176,11 @@ class Catalog:
         """
         given = {name: values for name, values in columns.items() if values is not None}
         names, marks = "".join(f", {name}" for name in given), ", ?" * len(given)
-        self._sql.executemany(
-            f"INSERT INTO items (row, id{names}) VALUES (?, ?{marks})",
-            zip(range(first, first + len(ids)), ids, *given.values(), strict=True),
+        texts = (repeat(None) if values is None else values for values in columns.values())
+        checksums = starmap(_checksum, zip(ids, *texts, strict=False))
+        self._connection.executemany(
+            f"INSERT INTO items (row, id, crc32{names}) VALUES (?, ?, ?{marks})",
+            zip(range(first, first + len(ids)), ids, checksums, *given.values(), strict=True),
         )
 
     def items_of_ids(self, ids: Sequence[Any]) -> Iterator[Item]:
@@ -284,11 +202,11 @@ class Catalog:
             length = next(size for size in (1, 16, 128, _AT_ONCE) if size >= len(part))  # few statements, kept prepared
             part += part[-1:] * (length - len(part))
             marks = ", ".join("?" * length)
-            yield from self._sql.execute(f"SELECT {what} FROM items WHERE {column} IN ({marks})", part)
+            yield from self._connection.execute(f"SELECT {what} FROM items WHERE {column} IN ({marks})", part)
 
     def items(self, size: int, columns: str = "row, id, document, metadata") -> Iterator[list[Item]]:
         """Yield all items by row, in lists of `size`."""
-        cursor = self._sql.execute(f"SELECT {columns} FROM items ORDER BY row")
+        cursor = self._connection.execute(f"SELECT {columns} FROM items ORDER BY row")
         while found := cursor.fetchmany(size):
             yield found
 
@@ -312,8 +230,8 @@ class Catalog:
 
     def delete_rows(self, rows: Sequence[int], dead: int) -> None:
         """Delete items, and count their rows as dead; `dead` is how many were before."""
-        self._sql.executemany("DELETE FROM items WHERE row = ?", ((row,) for row in rows))
-        self._sql.executemany("INSERT INTO dead (number, row) VALUES (?, ?)", enumerate(rows, start=dead + 1))
+        self._connection.executemany("DELETE FROM items WHERE row = ?", ((row,) for row in rows))
+        self._connection.executemany("INSERT INTO dead (number, row) VALUES (?, ?)", enumerate(rows, start=dead + 1))
 
     def dead_rows(self, known: int, state: State) -> NDArray[np.int64]:
         """Return the rows that have died since `known` were dead, int64 (n,)."""
@@ -334,13 +252,11 @@ class Catalog:
 
     def renumber(self, first: int) -> None:
         """Close the gaps in the rows from `first` on: dead rows are gone. Above `first` all rows change."""
-        columns = "row, id, document, metadata"
+        columns = "id, document, metadata, crc32"  # checksums too: what is damaged stays so
         self._run(f"CREATE TEMP TABLE moved AS SELECT {columns} FROM items WHERE row >= ? ORDER BY row", (first,))
         self._run("DELETE FROM items WHERE row >= ?", (first,))
         self._run(
-            "INSERT INTO items (row, id, document, metadata) "
-            "SELECT rowid - 1 + ?, id, document, metadata FROM moved ORDER BY rowid",
-            (first,),
+            f"INSERT INTO items (row, {columns}) SELECT rowid - 1 + ?, {columns} FROM moved ORDER BY rowid", (first,)
         )
         self._run("DROP TABLE moved")
         self._run("DELETE FROM dead")
@@ -369,7 +285,9 @@ class Catalog:
 
     def set_blocks(self, file: str, blocks: Iterable[Block]) -> None:
         """Write the checksums of blocks that are new or have grown."""
-        self._sql.executemany("INSERT OR REPLACE INTO blocks VALUES (?, ?, ?, ?)", ((file, *block) for block in blocks))
+        self._connection.executemany(
+            "INSERT OR REPLACE INTO blocks VALUES (?, ?, ?, ?)", ((file, *block) for block in blocks)
+        )
 
     def forget_blocks(self, file: str) -> None:
         """Delete the checksums of a file."""
@@ -402,27 +320,68 @@ class Catalog:
 
     def set_notes(self, notes: Iterable[tuple[str, str]]) -> None:
         """Write notes."""
-        self._sql.executemany("INSERT OR REPLACE INTO notes VALUES (?, ?)", notes)
+        self._connection.executemany("INSERT OR REPLACE INTO notes VALUES (?, ?)", notes)
 
     # Checks.
 
     def problems(self) -> list[str]:
         """Return what SQLite's own check finds wrong; and counts that do not fit together."""
         found = [text for (text,) in self._run("PRAGMA integrity_check(20)") if text != "ok"]
-        state = self.state()
+        rows, dead = (state := self.state()).rows, state.dead
+        json = "CASE WHEN json_valid(metadata) THEN metadata ELSE '0' END"
         for what, query, wanted in (
-            ("items", "SELECT count(*) FROM items", state.rows - state.dead),
-            ("dead rows", "SELECT count(DISTINCT row) FROM dead", state.dead),
-            ("the last dead row's number", "SELECT coalesce(max(number), 0) FROM dead", state.dead),
-            ("rows of items out of range", f"SELECT count(*) FROM items WHERE row < 0 OR row >= {state.rows}", 0),
-            ("items in dead rows", "SELECT count(*) FROM items WHERE row IN (SELECT row FROM dead)", 0),
-            ("ids of a wrong type", "SELECT count(*) FROM items WHERE typeof(id) NOT IN ('integer', 'text')", 0),
-            ("metadata not JSON", "SELECT count(*) FROM items WHERE metadata NOTNULL AND NOT json_valid(metadata)", 0),
+            ("items", "FROM items", rows - dead),
+            ("dead rows", "FROM dead", dead),
+            ("numbers of dead rows", f"FROM dead WHERE number BETWEEN 1 AND {dead}", dead),
+            ("different dead rows", "FROM (SELECT DISTINCT row FROM dead)", dead),
+            (
+                "dead rows out of range",
+                f"FROM dead WHERE typeof(row) <> 'integer' OR row NOT BETWEEN 0 AND {rows - 1}",
+                0,
+            ),
+            ("rows of items out of range", f"FROM items WHERE row NOT BETWEEN 0 AND {rows - 1}", 0),
+            ("items in dead rows", "FROM items WHERE row IN (SELECT row FROM dead)", 0),
+            ("ids of a wrong type", "FROM items WHERE typeof(id) NOT IN ('integer', 'text')", 0),
+            ("documents of a wrong type", "FROM items WHERE typeof(document) NOT IN ('text', 'null')", 0),
+            ("metadata of a wrong type", "FROM items WHERE typeof(metadata) NOT IN ('text', 'null')", 0),
+            ("metadata not JSON objects", f"FROM items WHERE metadata NOTNULL AND json_type({json}) <> 'object'", 0),
         ):
-            (count,) = self._run(query)[0]
+            (count,) = self._run(f"SELECT count(*) {query}")[0]
             if count != wanted:
                 found.append(f"{what}: {count:,}, where {wanted:,} are expected")
         return found
+
+    def damaged_ids(self) -> list[str | int]:
+        """Return the ids, as far as they can be read, of the items that are not what their checksums are of, by row."""
+        damaged: list[str | int] = []
+        names = ("id", "document", "metadata")
+        columns = ", ".join(
+            f"CASE typeof({name}) WHEN 'text' THEN CAST({name} AS BLOB) ELSE {name} END" for name in names
+        )
+        for name, document, metadata, crc32 in self._connection.execute(
+            f"SELECT {columns}, crc32 FROM items ORDER BY row"  # the texts' bytes: damaged, they may be no UTF-8
+        ):
+            try:
+                is_whole = _checksum(name, document, metadata) == crc32
+            except AttributeError:  # a number where a text should be
+                is_whole = False
+            if not is_whole:
+                damaged.append(name.decode(errors="replace") if isinstance(name, bytes) else name)
+        return damaged
+
+
+def _checksum(name: bytes | str | int, document: bytes | str | None, metadata: bytes | str | None) -> int:
+    """Return the checksum of an item; its texts may be given as their UTF-8."""
+    data = b"\1%d" % name if isinstance(name, int) else b"\2" + _utf8(name)
+    if document is not None:
+        data += b"\3" + _utf8(document)
+    if metadata is not None:
+        data += b"\4" + _utf8(metadata)
+    return zlib.crc32(data)
+
+
+def _utf8(text: bytes | str) -> bytes:
+    return text if isinstance(text, bytes) else text.encode()
 
 
 def _numbers(text: str | None) -> NDArray[np.int64]:
@@ -432,8 +391,12 @@ def _numbers(text: str | None) -> NDArray[np.int64]:
 
 def is_there(folder: Path) -> bool:
     """Tell whether a collection, or something else, is there, and not what a crash while it was made left."""
-    if not (folder / NAME).exists():
+    try:
+        (folder / NAME).lstat()
+    except (FileNotFoundError, NotADirectoryError):
         return False
+    except OSError as error:
+        raise CollectionError(f"{folder}: {error.strerror}") from None
     catalog = Catalog(folder / NAME)
     catalog.close()
     return not catalog.is_new
@@ -441,7 +404,6 @@ def is_there(folder: Path) -> bool:
 
 def create_schema(catalog: Catalog, properties: Properties) -> None:
     """Make the tables of a new collection, in one transaction."""
-    catalog._run("PRAGMA journal_mode = WAL")
     catalog.begin(write=True)
     catalog._run(f"PRAGMA application_id = {_APPLICATION_ID}")
     catalog._run(f"PRAGMA user_version = {FORMAT_VERSION}")

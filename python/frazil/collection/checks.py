@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import NamedTuple
 
-from frazil.collection import codefiles
+from frazil.collection import codefiles, files
 from frazil.collection.arguments import shown
-from frazil.collection.catalog import Catalog, Properties, State, sql_errors
+from frazil.collection.catalog import NAME, Catalog, Properties, State
 from frazil.collection.codefiles import BLOCK_ROWS, SKETCH_BLOCK, codes_path, sketch_path
+from frazil.collection.database import sql_errors
 from frazil.collection.errors import CollectionError
 from frazil.sketch import Sketch
 
@@ -43,8 +44,10 @@ class Report(NamedTuple):
     """blocks whose checksums were computed"""
     damaged: list[Damage]
     """those that are not what was written"""
+    damaged_ids: list[str | int]
+    """the ids of the items of which the id, the document or the metadata is not what was written"""
     problems: list[str]
-    """everything that is wrong, damaged blocks too, in words; none: the collection is whole"""
+    """everything that is wrong, damaged blocks and items too, in words; none: the collection is whole"""
 
     def __bool__(self) -> bool:
         return self.ok
@@ -74,6 +77,9 @@ def verify(folder: Path, properties: Properties, catalog: Catalog) -> Report:
 
 def _check(folder: Path, properties: Properties, catalog: Catalog, state: State, *, is_last: bool) -> Report:
     problems = catalog.problems()
+    damaged_ids = catalog.damaged_ids()
+    if damaged_ids:
+        problems.append(f"{NAME}: damaged items: {len(damaged_ids):,}, ids {shown(damaged_ids)}")
     damaged: list[Damage] = []
     checked = 0
     tasks = [("codes", codes_path(folder, "codes", state.generation), properties.codec.row_bytes * BLOCK_ROWS)]
@@ -89,7 +95,7 @@ def _check(folder: Path, properties: Properties, catalog: Catalog, state: State,
         if kind == "sketch" and is_last and not path.exists():
             problems.append(f"{path.name}: is missing; build_sketch makes the sketch anew")
             continue
-        found = path.stat().st_size
+        found = files.status(path).st_size
         if found < size:
             problems.append(f"{path.name}: is cut short: {found:,} bytes, of {size:,}")
         blocks = catalog.blocks(kind)
@@ -103,7 +109,7 @@ def _check(folder: Path, properties: Properties, catalog: Catalog, state: State,
                 damage = _damage(kind, path, block.number, catalog, state)
                 damaged.append(damage)
                 problems.append(_in_words(damage))
-    return Report(state.rows, state.rows - state.dead, checked, damaged, problems)
+    return Report(state.rows, state.rows - state.dead, checked, damaged, damaged_ids, problems)
 
 
 def _damage(kind: str, path: Path, block: int, catalog: Catalog, state: State) -> Damage:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import mmap
-import os
 import re
 import zlib
 from collections.abc import Iterator
@@ -67,10 +66,10 @@ def check_size(path: Path, needed: int) -> None:
     """See that a file holds at least the bytes that the catalog counts on.
 
     Raises:
-        CollectionError: it is shorter.
+        CollectionError: it is shorter, or no regular file.
         FileNotFoundError: there is none.
     """
-    found = path.stat().st_size
+    found = files.status(path).st_size
     if found < needed:
         raise CollectionError(f"{path}: is cut short: {found:,} bytes, of {needed:,} that the catalog counts")
 
@@ -80,8 +79,11 @@ def map_rows(path: Path, rows: int, row_bytes: int) -> NDArray[np.uint8]:
     check_size(path, rows * row_bytes)
     if rows == 0:
         return np.empty((0, row_bytes), np.uint8)
-    with path.open("rb") as file:
-        mapped = mmap.mmap(file.fileno(), rows * row_bytes, access=mmap.ACCESS_READ)
+    file = files.open_to_read(path)
+    try:
+        mapped = mmap.mmap(file, rows * row_bytes, access=mmap.ACCESS_READ)
+    finally:
+        files.close(file)
     return np.frombuffer(mapped, np.uint8).reshape(rows, row_bytes)
 
 
@@ -146,10 +148,10 @@ def block_checksums(data: NDArray[np.uint8], block_bytes: int) -> list[Block]:
 
 def read_blocks(path: Path, blocks: list[Block], block_bytes: int) -> Iterator[tuple[Block, bytes, bool]]:
     """Yield each block, its bytes, read and not mapped, and whether they are those that its checksum is of."""
-    file = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+    file = files.open_to_read(path)
     try:
         for block in blocks:
             data = files.read_at(file, block.size, block.number * block_bytes)
             yield block, data, len(data) == block.size and zlib.crc32(data) == block.crc32
     finally:
-        os.close(file)
+        files.close(file)

@@ -10,8 +10,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-import numpy as np
-
 from frazil._arrays import as_count
 from frazil.codec import Codec
 from frazil.collection import checks, exchange, writer
@@ -39,9 +37,10 @@ class Collection:
     Each item has an id, a string or an integer of 64 bits, and a vector; and, if it is given any, a document (a text)
     and metadata (a dict of JSON's types). A call that writes has happened, whole and on the disk, when it returns; or
     it has not happened at all, whatever crashes when. The first such call makes this object the collection's one writer
-    until it is closed or its process ends. Every search sees what was committed when it began. Objects may be shared by
-    threads. They must be closed before a fork: in a child that was forked beside an open one, every use of a collection
-    is a `CollectionError`, since SQLite's locks do not hold there. docs/format.md §8 says which bytes lie where.
+    until it is closed or its process ends. Every search sees what was committed when it began. A folder that cannot be
+    written to can be searched. Objects may be shared by threads, and with children that are forked while no search,
+    write or iteration is under way. In other children every use of a collection is a `CollectionError`, since SQLite's
+    locks do not hold there. docs/format.md §8 says which bytes lie where.
 
     Made by `open` and `create`, not by calling the class.
 
@@ -158,7 +157,8 @@ class Collection:
             embeddings: floats (n, d), d >= codec.dim, of the types that `Codec.pack` takes; d must be what it was in
                 the first call: the collection remembers it, since vectors of several models do not go together.
             documents: n strings or None; None: no item has one.
-            metadatas: n dicts (keys strings, values of JSON's types) or None; None: no item has one.
+            metadatas: n dicts or None; None: no item has one. Keys are strings, values of JSON's types (NumPy's numbers
+                become Python's), at most 100 deep, without NUL characters.
             codes: uint8 (n, row_bytes), instead of embeddings.
             rerank_codes: uint8 (n, rerank_codec.row_bytes), with `codes` where the collection re-ranks.
             notes: written with the items, to be found in `notes`, for example how far a file has been read; the
@@ -407,10 +407,12 @@ class Collection:
 
     def __contains__(self, name: object) -> bool:
         self._check_open()
-        if not isinstance(name, str | int | np.integer) or isinstance(name, bool):
+        try:
+            names = as_ids([name])
+        except (TypeError, ValueError):  # no item has such an id
             return False
         with self._reader.snapshot() as (catalog, _):
-            return bool(catalog.rows_of_ids(as_ids([name])))
+            return bool(catalog.rows_of_ids(names))
 
     @property
     def notes(self) -> dict[str, str]:
@@ -433,7 +435,7 @@ class Collection:
             sizes = {}
             for path in sorted(self.path.iterdir()):
                 with contextlib.suppress(FileNotFoundError):  # removed meanwhile by a writer
-                    sizes[path.name] = path.stat().st_size
+                    sizes[path.name] = path.lstat().st_size
             return {
                 "path": str(self.path),
                 "codec": self.codec,
@@ -454,7 +456,8 @@ class Collection:
         """Read every byte and compare it with its checksum, and every count with the others.
 
         Returns:
-            Report(rows, items, blocks, damaged, problems); `report.ok`, and its truth, say that nothing is wrong.
+            Report(rows, items, blocks, damaged, damaged_ids, problems); `report.ok`, and its truth, say that nothing is
+            wrong.
 
         Raises:
             CollectionError: the catalog is too damaged to be read.

@@ -56,7 +56,7 @@ def run_search(arguments: argparse.Namespace) -> None:
 def _as_filter(text: str | None) -> Any:
     try:
         return None if text is None else json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f'where: expected JSON, such as \'{{"year": {{"$gte": 2020}}}}\': {error}') from None
 
 

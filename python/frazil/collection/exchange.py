@@ -266,7 +266,10 @@ def _arguments(pa: Any, collection: Collection, path: Path, batch: Any) -> tuple
         arguments["documents"] = batch.column("document").to_pylist()
     if "metadata" in names:
         texts = batch.column("metadata").to_pylist()
-        arguments["metadatas"] = [None if text is None else json.loads(text) for text in texts]
+        try:
+            arguments["metadatas"] = [None if text is None else json.loads(text) for text in texts]
+        except (ValueError, RecursionError) as error:
+            raise ValueError(f"{path}: metadata: {error}") from None
     return batch.column("id").to_pylist(), arguments
 
 

@@ -4,19 +4,63 @@ from __future__ import annotations
 
 import contextlib
 import os
+import stat
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["close", "open_to_write", "read_at", "remove", "size_of", "sync", "sync_folder", "truncate", "write_at"]
+from frazil.collection.errors import CollectionError
 
-_FLAGS = os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
+__all__ = [
+    "close",
+    "open_to_read",
+    "open_to_write",
+    "read_at",
+    "remove",
+    "size_of",
+    "status",
+    "sync",
+    "sync_folder",
+    "truncate",
+    "write_at",
+]
+
+# A folder may be a stranger's: its files are not to lead elsewhere, nor to make who opens them wait, as pipes do.
+_FLAGS = sum({getattr(os, name, 0) for name in ("O_BINARY", "O_CLOEXEC", "O_NOFOLLOW", "O_NONBLOCK")})
+_KINDS = {stat.S_IFLNK: "a symbolic link", stat.S_IFDIR: "a folder", stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket"}
+
+
+def status(path: Path) -> os.stat_result:
+    """Return what the system knows of a file.
+
+    Raises:
+        FileNotFoundError: there is none.
+        CollectionError: it is a link, a folder, a pipe or a device.
+    """
+    found = path.lstat()
+    if not stat.S_ISREG(found.st_mode):
+        kind = _KINDS.get(stat.S_IFMT(found.st_mode), "a device")
+        raise CollectionError(f"{path}: expected a regular file, got {kind}")
+    return found
+
+
+def open_to_read(path: Path) -> int:
+    """Open a regular file for reading; return its descriptor. Raises as `status` does, or OSError."""
+    status(path)
+    return os.open(path, os.O_RDONLY | _FLAGS)
 
 
 def open_to_write(path: Path) -> int:
-    """Open a file for reading and writing, made if there is none; return its descriptor."""
-    return os.open(path, _FLAGS, 0o666)
+    """Open a regular file for reading and writing, made if there is none; return its descriptor.
+
+    Raises:
+        CollectionError: what is there is no regular file.
+        OSError: it cannot be opened.
+    """
+    with contextlib.suppress(FileNotFoundError):
+        status(path)
+    return os.open(path, os.O_RDWR | os.O_CREAT | _FLAGS, 0o666)
 
 
 def write_at(file: int, data: NDArray[np.uint8], offset: int) -> None:
@@ -82,6 +126,6 @@ def close(file: int) -> None:
 
 
 def remove(path: Path) -> None:
-    """Remove a file; on Windows one that is mapped stays, until the next attempt."""
-    with contextlib.suppress(FileNotFoundError, PermissionError):
+    """Remove a file; on Windows one that is mapped stays, until the next attempt; so does a folder of its name."""
+    with contextlib.suppress(FileNotFoundError, PermissionError, IsADirectoryError):
         path.unlink()

@@ -10,22 +10,31 @@ filters, `$not` takes one.
 Values are strings, numbers, booleans (equal to 1 and 0, as in Python) and None, which equals null as well as a field
 that is not there. Orders are among numbers, or among strings by code point; a number is neither above nor below a
 string. `$ne`, `$nin` and `$not` are exactly what `$eq`, `$in` and the filter within are not. A list or dict among the
-metadata counts as a string, its JSON text.
+metadata counts as a string, its JSON text; an integer of more than 64 bits as the float nearest to it, so that filters
+take none: give the float. Strings hold no NUL characters, in metadata as in filters.
 """
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Mapping
+import sqlite3
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
 
+from frazil.collection.arguments import INT64, as_plain
+
 __all__ = ["compile_filter", "field_path"]
 
-_DEEPEST = 50
-_MOST_PARAMETERS = 100  # of one list: SQLite has a limit for all of a statement's; more go as one JSON text
+# What SQLite's parser can take: at worst three places of its stack of 100 for each parenthesis, expressions 1,000 deep.
+_DEEPEST = 20
+_MOST_BRACKETS = 25
+_MOST_TOGETHER = 30  # parts that AND or OR chains; each makes an expression deeper
+_MOST_VALUES = 32_766 if sqlite3.sqlite_version_info >= (3, 32) else 999
+_LONGEST = 900_000  # characters of SQL
+_MOST_PARAMETERS = 100  # of one list; more go as one JSON text
 _COMPARISONS = {"$gt": ">", "$gte": ">=", "$lt": "<", "$lte": "<="}
 
 
@@ -38,7 +47,7 @@ def compile_filter(where: Any, fields: Mapping[str, int]) -> tuple[str, list[Any
 
     Raises:
         TypeError: something is of a wrong type.
-        ValueError: an operator is unknown, a value not possible, or the filter too deep.
+        ValueError: an operator is unknown, a value not possible, or the filter too deep or too long.
     """
     return _Compiler(fields).compile(where)
 
@@ -57,6 +66,17 @@ class _Compiler:
 
     def compile(self, where: Any) -> tuple[str, list[Any]]:
         condition = self._filter(where, 0)
+        depth = deepest = 0
+        for character in condition:
+            depth += (character == "(") - (character == ")")
+            deepest = max(deepest, depth)
+        if deepest > _MOST_BRACKETS:
+            raise ValueError(f"where: nested too deep: {deepest} brackets of SQL, of at most {_MOST_BRACKETS}")
+        if len(self._values) > _MOST_VALUES or len(condition) > _LONGEST:
+            raise ValueError(
+                f"where: too long: {len(self._values):,} values in {len(condition):,} characters of SQL, of at most "
+                f"{_MOST_VALUES:,} in {_LONGEST:,}; the list of $in may be of any length"
+            )
         return condition, self._values
 
     def _filter(self, where: Any, depth: int) -> str:
@@ -109,41 +129,32 @@ class _Compiler:
         return each if path is None else "json_extract(metadata, ?)"
 
     def _value(self, name: str, value: Any) -> str:
-        if isinstance(value, np.generic):
-            value = value.item()
-        if isinstance(value, bool):
-            value = int(value)
-        if isinstance(value, int) and not -(2**63) <= value < 2**63:
-            value = float(value) if abs(value) < 2**1023 else math.inf if value > 0 else -math.inf
-        if isinstance(value, str) or (isinstance(value, int) or value in (math.inf, -math.inf)):
-            self._values.append(value)
-            return "?"
-        if isinstance(value, float) and not math.isnan(value):
-            self._values.append(json.dumps(value))  # read by SQLite as the metadata is, to the same last bit
+        text = _literal(name, value)
+        if isinstance(value, float | np.floating):
+            self._values.append(text)  # read by SQLite as the metadata is, to the same last bit
             return "json_extract(?, '$')"
-        raise TypeError(f"where: {name!r}: expected a string, a number, a boolean or None, got {value!r}")
+        plain = as_plain(value)
+        self._values.append(int(plain) if isinstance(plain, bool) else plain)
+        return "?"
 
     def _equal(self, name: str, value: Any) -> str:
         column = self._column(name)
         return f"{column} IS NULL" if value is None else f"{column} IS {self._value(name, value)}"
 
     def _among(self, name: str, values: Any) -> str:
-        if not isinstance(values, list | tuple | set | frozenset):
+        if isinstance(values, str | bytes | Mapping) or not isinstance(values, Iterable):
             raise TypeError(f"where: {name!r}: expected a list of values, got {type(values).__name__}")
-        parts = [self._equal(name, None)] if None in values else []
-        rest = [value for value in values if value is not None]
+        if isinstance(values, np.ndarray) and values.ndim != 1:
+            raise TypeError(f"where: {name!r}: expected a list of values, got an array of shape {values.shape}")
+        found = list(values)
+        rest = [value for value in found if value is not None]
+        parts = [self._equal(name, None)] if len(rest) < len(found) else []
+        column = self._column(name)
         if len(rest) <= _MOST_PARAMETERS:
-            column = self._column(name)
             marks = ", ".join([self._value(name, value) for value in rest])
             parts.append(f"{column} IN ({marks})")
         else:
-            column = self._column(name)
-            before = len(self._values)
-            for value in rest:
-                self._value(name, value)  # checked as above
-            del self._values[before:]
-            plain = [value.item() if isinstance(value, np.generic) else value for value in rest]
-            self._values.append(json.dumps(plain))
+            self._values.append(f"[{','.join([_literal(name, value) for value in rest])}]")
             parts.append(f"{column} IN (SELECT atom FROM json_each(?))")
         return _join(parts, "OR")
 
@@ -170,8 +181,25 @@ class _Compiler:
         return compare
 
 
+def _literal(name: str, value: Any) -> str:
+    """Return a value as JSON, which SQLite then understands as it does metadata."""
+    plain = as_plain(value)
+    if isinstance(plain, str) and "\0" in plain:
+        raise ValueError(f"where: {name!r}: expected no NUL characters, which metadata does not hold, got {plain!r}")
+    if isinstance(plain, int) and plain not in INT64:
+        raise ValueError(f"where: {name!r}: expected integers of 64 bits, or floats; got one of {plain.bit_length()}")
+    if isinstance(plain, float) and math.isinf(plain):  # which JSON has not
+        return "9e999" if plain > 0 else "-9e999"
+    if isinstance(plain, str | int) or (isinstance(plain, float) and not math.isnan(plain)):
+        return json.dumps(plain, ensure_ascii=False)
+    raise TypeError(f"where: {name!r}: expected a string, a number, a boolean or None, got {value!r}")
+
+
 def _join(parts: list[str], word: str) -> str:
-    """Join conditions; none of them: what AND and OR of nothing are."""
+    """Join conditions, many of them as a tree; none of them: what AND and OR of nothing are."""
     if not parts:
         return "1" if word == "AND" else "0"
-    return parts[0] if len(parts) == 1 else "(" + f" {word} ".join(parts) + ")"
+    while len(parts) > 1:
+        groups = [parts[start : start + _MOST_TOGETHER] for start in range(0, len(parts), _MOST_TOGETHER)]
+        parts = [group[0] if len(group) == 1 else f"({f' {word} '.join(group)})" for group in groups]
+    return parts[0]

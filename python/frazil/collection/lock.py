@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
 import platform
 import weakref
 from pathlib import Path
 
+from frazil.collection import files
 from frazil.collection.errors import CollectionError
 
 try:
@@ -16,6 +19,7 @@ except ImportError:  # Windows
 
 __all__ = ["WriterLock"]
 
+_TAKEN = {errno.EAGAIN, errno.EWOULDBLOCK, errno.EACCES, errno.EDEADLK}  # the last two are Windows'
 _LOCKED_BYTE = 1 << 30  # Windows: locked bytes cannot be read by others, so that the one locked is far behind the text
 
 
@@ -26,20 +30,26 @@ class WriterLock:
         path: the lock's file; its text says who holds it.
 
     Raises:
-        CollectionError: somebody holds it; the message says who.
+        CollectionError: somebody holds it, the message says who; or it cannot be opened or locked, and why.
     """
 
     def __init__(self, path: Path) -> None:
-        file = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        try:
+            file = files.open_to_write(path)
+        except OSError as error:
+            raise CollectionError(f"{path.parent}: cannot be written to: {path.name}: {error.strerror}") from error
         try:
             _lock(file)
-        except OSError:
+        except OSError as error:
             who = os.read(file, 200).decode(errors="replace").strip() or "another process"
             os.close(file)
+            if error.errno not in _TAKEN:
+                raise CollectionError(f"{path}: cannot be locked, as one who writes must: {error.strerror}") from error
             raise CollectionError(f"{path.parent}: {who} is writing to this collection; one at a time can") from None
         self._file: int | None = file
-        os.ftruncate(file, 0)
-        os.write(file, f"process {os.getpid()} on {platform.node() or 'this machine'}".encode())
+        with contextlib.suppress(OSError):  # a full disk: the lock holds without the text
+            os.ftruncate(file, 0)
+            os.write(file, f"process {os.getpid()} on {platform.node() or 'this machine'}".encode())
         _held.add(self)
 
     def release(self) -> None:

@@ -15,8 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from frazil.collection import codefiles
-from frazil.collection.catalog import NAME, Catalog, Properties, State, refuse_copies, sql_errors
+from frazil.collection.catalog import NAME, Catalog, Properties, State
 from frazil.collection.codefiles import codes_path, sketch_path
+from frazil.collection.database import refuse_copies, sql_errors
 from frazil.collection.errors import CollectionError
 from frazil.sketch import Sketch
 
@@ -65,11 +66,11 @@ class Reader:
         self._filters: OrderedDict[str, tuple[State, NDArray[Any]]] = OrderedDict()
 
     def _catalog(self) -> Catalog:
-        """Return the connection of this thread, of this process."""
+        """Return a connection of this thread that is not in use: a signal's handler may interrupt one that is."""
         if self._pid != os.getpid():  # forked
             self._reset()
         catalog: Catalog | None = getattr(self._local, "catalog", None)
-        if catalog is None:
+        if catalog is None or catalog.is_busy:
             catalog = self.connect()
             self._local.catalog = catalog
         return catalog

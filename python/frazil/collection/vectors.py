@@ -57,6 +57,8 @@ class Given:
             wanted = "none" if properties.rerank is None else "them with codes"
             raise TypeError(f"rerank_codes: expected {wanted}")
         self._embeddings = np.asarray(embeddings) if isinstance(embeddings, list | tuple) else embeddings
+        if count == 0 and np.shape(self._embeddings) == (0,):
+            self._embeddings = np.empty((0, properties.codec.dim), np.float32)
         self._codes = {}
         for kind, given, codec in (("codes", codes, properties.codec), ("rerank", rerank_codes, properties.rerank)):
             if given is not None and codec is not None:

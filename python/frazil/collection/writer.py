@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from frazil.codec import Codec
 from frazil.collection import codefiles, files
 from frazil.collection.arguments import shown
-from frazil.collection.catalog import NAME, Catalog, Properties, State, create_schema, refuse_copies, sql_errors
+from frazil.collection.catalog import NAME, Catalog, Properties, State, create_schema
 from frazil.collection.codefiles import BLOCK_ROWS, SKETCH_BLOCK, Appender, codes_path, sketch_path
+from frazil.collection.database import BESIDE, refuse_copies, sql_errors
 from frazil.collection.errors import CollectionError
 from frazil.collection.filters import field_path
 from frazil.collection.lock import WriterLock
@@ -36,7 +37,7 @@ def create(folder: Path, properties: Properties) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     lock = WriterLock(folder / "writer.lock")
     try:
-        known = (NAME, f"{NAME}-wal", f"{NAME}-shm", f"{NAME}-journal", "writer.lock", "codes-1.bin", "rerank-1.bin")
+        known = (NAME, *(NAME + end for end in BESIDE), "writer.lock", "codes-1.bin", "rerank-1.bin")
         if (folder / NAME).exists():
             there = Catalog(folder / NAME)
             there.close()
@@ -166,6 +167,7 @@ class Writer:
                     self._catalog.insert(state.rows + first, ids[part], **values)
                 except sqlite3.IntegrityError:
                     self._catalog.end()
+                    self._catalog.begin()
                     present = {name for _, name in self._catalog.rows_of_ids(ids)}
                     known = [name for name in ids if name in present]
                     raise ValueError(f"ids: {shown(known)}: in the collection already; upsert replaces") from None
