@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +12,9 @@ from numpy.typing import NDArray
 from frazil import _native
 from frazil._arrays import as_allow, as_codes, as_count, as_floats, as_number, as_small, as_threads
 from frazil.sketch import Sketch, width_of
+
+if TYPE_CHECKING:
+    from frazil.quality import Report
 
 __all__ = ["ARCTIC_INT4", "ARCTIC_INT8", "Codec", "Hits"]
 
@@ -222,6 +226,44 @@ class Codec:
         if not isinstance(sketch, Sketch):
             raise TypeError(f"sketch: expected a frazil.Sketch, got {type(sketch).__name__}")
         return Hits(*_native.search_by_sketch(array, bfloat16, as_codes(codes), sketch.data, width, *options))
+
+    def report(
+        self,
+        sample: Any,
+        queries: Any = None,
+        *,
+        ks: Sequence[int] = (1, 10, 100),
+        query_bits: int = 8,
+        seed: int = 0,
+        threads: int | None = None,
+    ) -> Report:
+        """Measure what this codec's codes of a sample cost, beside its floats: errors, and recall of the nearest rows.
+
+        Every query is compared with every row in floats: 100,000 rows of 768 dimensions and 1,000 queries take some
+        seconds. A row counts as found if its float score is the k-th best one's or better, so that copies of a row
+        stand for each other.
+
+        Args:
+            sample: floats (n, d), d >= dim, of the types that `pack` takes: embeddings of documents, as many as the
+                collection will hold or a random part of them (of fewer rows, recall is higher).
+            queries: floats (q, d); None: a tenth of the sample's rows, at most 1,000, chosen at random, are not packed
+                but asked.
+            ks: how many of the nearest rows to find; where there are fewer rows, all of them.
+            query_bits: as in `score`.
+            seed: of the random choice.
+            threads: as in `pack`.
+
+        Returns:
+            A `frazil.quality.Report`: clip rate, error of values and of scores, recall@k with 95% confidence intervals,
+            beside floats cut to `dim` and beside uncut ones. `print` shows it as a table.
+
+        Raises:
+            ValueError: wrong shape, NaN or infinity, or too few rows.
+            TypeError: wrong dtype.
+        """
+        from frazil.quality.report import Sample, report
+
+        return report(self, Sample(sample, queries, seed), ks=ks, query_bits=query_bits, threads=threads)
 
 
 ARCTIC_INT4 = Codec(256, 4, 0.18)
