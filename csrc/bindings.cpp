@@ -179,6 +179,11 @@ py::array py_pack(const py::array& x, bool bfloat16, long dim, long bits, double
   return codes;
 }
 
+// For codes that are written part by part.
+py::array output_codes(const py::object& out, const std::vector<py::ssize_t>& shape, const py::array& x) {
+  return output<std::uint8_t>(out, shape, "uint8", {&x});
+}
+
 py::array py_unpack(py::array_t<std::uint8_t> codes, long dim, long bits, double limit, const py::object& out,
                     std::optional<unsigned> threads) {
   const Format format = checked_format(dim, bits, limit);
@@ -361,6 +366,7 @@ PYBIND11_MODULE(_native_unchecked, module, py::mod_gil_not_used(), py::multiple_
       "check_codec", [](long dim, long bits, double limit) { checked_format(dim, bits, limit); }, "dim"_a, "bits"_a,
       "limit"_a);
   module.def("pack", py_pack, "x"_a, "bfloat16"_a, "dim"_a, "bits"_a, "limit"_a, "out"_a, "threads"_a);
+  module.def("output_codes", output_codes, "out"_a, "shape"_a, "x"_a);
   module.def("unpack", py_unpack, "codes"_a, "dim"_a, "bits"_a, "limit"_a, "out"_a, "threads"_a);
   module.def("score", py_score, "queries"_a, "bfloat16"_a, "codes"_a, "dim"_a, "bits"_a, "limit"_a, "query_bits"_a,
              "out"_a, "threads"_a);

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from frazil._arrays import as_count, as_floats
+from frazil._arrays import as_count, as_floats, as_numbers
+from frazil.projection import Projection
 from frazil.quality.nearest import nearest, unit
 
 if TYPE_CHECKING:
@@ -113,7 +114,7 @@ class Truth:
     """
 
     def __init__(self, queries: NDArray[Any], documents: NDArray[Any], dim: int, k: int) -> None:
-        self._best, _ = nearest(queries, documents, dim, k)
+        self.scores, self.rows = nearest(queries, documents, dim, k)
         self.queries, self.documents = unit(queries, dim), unit(documents, dim)
 
     def recall(self, rows: NDArray[np.int64], k: int) -> NDArray[np.float64]:
@@ -121,7 +122,7 @@ class Truth:
         scores = np.empty((len(rows), k), np.float32)
         for query, its_rows in enumerate(rows[:, :k]):
             scores[query] = self.documents[its_rows] @ self.queries[query]
-        right: NDArray[np.float64] = (scores >= self._best[:, k - 1 : k] - _TIE).mean(axis=1)
+        right: NDArray[np.float64] = (scores >= self.scores[:, k - 1 : k] - _TIE).mean(axis=1)
         return right
 
 
@@ -154,18 +155,22 @@ class Sample:
             raise ValueError("queries: expected at least 1 row, got 0")
         if self.queries.shape[1] != self.dim:
             raise ValueError(f"queries: expected {self.dim} dimensions, as the sample has, got {self.queries.shape[1]}")
-        self._truths: dict[tuple[int, int], Truth] = {}
+        self._truths: dict[tuple[int, int, Projection | None], Truth] = {}
 
     @property
     def dim(self) -> int:
         """How many dimensions the floats have."""
         return int(self.documents.shape[1])
 
-    def truth(self, dim: int, k: int) -> Truth:
-        """Return the k best by the floats cut to `dim` and renormalized."""
-        if (dim, k) not in self._truths:
-            self._truths[dim, k] = Truth(self.queries, self.documents, dim, k)
-        return self._truths[dim, k]
+    def truth(self, dim: int, k: int, projection: Projection | None = None) -> Truth:
+        """Return the k best by the floats, projected or cut to `dim`, and renormalized."""
+        key = dim, k, projection
+        if key not in self._truths:
+            queries, documents = self.queries, self.documents
+            if projection is not None:
+                queries, documents = projection(queries, "queries"), projection(documents, "sample")
+            self._truths[key] = Truth(queries, documents, dim, k)
+        return self._truths[key]
 
 
 def report(
@@ -177,7 +182,7 @@ def report(
     threads: int | None = None,
 ) -> Report:
     """Measure a codec by a sample; see `Codec.report`."""
-    if sample.dim < codec.dim:
+    if codec.projection is None and sample.dim < codec.dim:
         raise ValueError(f"sample: expected shape (n, d) with d >= {codec.dim}, got d = {sample.dim}")
     count = len(sample.documents)
     ks = sorted({min(as_count(k, "ks", 2**62), count) for k in ks})
@@ -190,7 +195,7 @@ def report(
     def recalls(truth: Truth) -> dict[int, Estimate]:
         return {k: Estimate.of(truth.recall(rows, k)) for k in ks}
 
-    truth = sample.truth(codec.dim, ks[-1])
+    truth = sample.truth(codec.dim, ks[-1], codec.projection)
     scored = slice(None, None, max(1, count // _SCORED_ROWS))
     errors = codec.score(sample.queries, codes[scored], **options) - truth.queries @ truth.documents[scored].T
     amounts = np.abs(truth.documents)
@@ -209,9 +214,7 @@ def report(
 
 
 def _matrix(values: Any, name: str) -> NDArray[Any]:
-    array, bfloat16 = as_floats(values, name)
-    if bfloat16:  # its bits: the upper half of a float32's
-        array = (array.view(np.uint16).astype(np.uint32) << 16).view(np.float32)
+    array = as_numbers(*as_floats(values, name))
     if array.ndim != 2 or not array.shape[1]:
         raise ValueError(f"{name}: expected shape (n, d), got {array.shape}")
     bad = ~np.isfinite(array).all(axis=1)
