@@ -43,7 +43,9 @@ def load_codec(path: Path) -> dict[str, Any]:
     wrong += [name for name in _NUMBERS if name in found and found[name].shape != ()]
     wrong += [name for name in found if name not in (*_NUMBERS, "projection")]
     if wrong or version != _VERSION:
-        raise ValueError(f"{path}: holds no codec of frazil's: {', '.join(wrong) or 'frazil_codec'} is not what it should be")
+        raise ValueError(
+            f"{path}: holds no codec of frazil's: {', '.join(wrong) or 'frazil_codec'} is not what it should be"
+        )
     projection = found.get("projection")
     try:
         return {

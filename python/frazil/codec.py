@@ -80,9 +80,7 @@ class Codec:
         return f"Codec(dim={self.dim}, bits={self.bits}, limit={self.limit}{last})"
 
     @classmethod
-    def fit(
-        cls, sample: Any, dim: int = 256, bits: int = 4, *, project: bool | None = None, seed: int = 0
-    ) -> Codec:
+    def fit(cls, sample: Any, dim: int = 256, bits: int = 4, *, project: bool | None = None, seed: int = 0) -> Codec:
         """Choose a codec for vectors like those of a sample: its limit and, for models that need it, a projection.
 
         The limit is the one by which the scores of held-out rows and their nearest rows differ least from those of the
