@@ -18,6 +18,7 @@
 #include "cpu.h"
 #include "dispatch.h"
 #include "ops/pack.h"
+#include "ops/refine.h"
 #include "ops/score.h"
 #include "ops/search.h"
 #include "ops/sketch.h"
@@ -165,16 +166,23 @@ std::vector<py::ssize_t> shape2(bool single, std::size_t rows, std::size_t colum
 // How many threads may work: what was asked for, or as many as there are CPUs for this process.
 unsigned allowed_threads(std::optional<unsigned> threads) { return threads ? *threads : parallel::default_threads(); }
 
-py::array py_pack(const py::array& x, bool bfloat16, long dim, long bits, double limit, const py::object& out,
+py::array py_pack(const py::array& x, bool bfloat16, long dim, long bits, double limit, bool refine,
+                  const std::optional<py::array_t<float, py::array::c_style>>& matrix, const py::object& out,
                   std::optional<unsigned> threads) {
   const Format format = checked_format(dim, bits, limit);
   const FloatMatrix in = borrow_floats(x, bfloat16, "x");
   check_columns("x", in, format);
+  std::optional<Metric> metric;
+  if (matrix) metric = Metric{matrix->data(), static_cast<std::size_t>(matrix->shape(0))};
   auto codes = output<std::uint8_t>(out, shape2(in.single, in.rows, format.row_bytes()), "uint8", {&x});
   std::uint8_t* const to = codes.mutable_data();
   {
     const Unlocked unlocked;
-    pack(format, in, "x", allowed_threads(threads), to);
+    if (refine) {
+      pack_refined(format, in, "x", metric ? &*metric : nullptr, allowed_threads(threads), to);
+    } else {
+      pack(format, in, "x", allowed_threads(threads), to);
+    }
   }
   return codes;
 }
@@ -365,7 +373,8 @@ PYBIND11_MODULE(_native_unchecked, module, py::mod_gil_not_used(), py::multiple_
   module.def(
       "check_codec", [](long dim, long bits, double limit) { checked_format(dim, bits, limit); }, "dim"_a, "bits"_a,
       "limit"_a);
-  module.def("pack", py_pack, "x"_a, "bfloat16"_a, "dim"_a, "bits"_a, "limit"_a, "out"_a, "threads"_a);
+  module.def("pack", py_pack, "x"_a, "bfloat16"_a, "dim"_a, "bits"_a, "limit"_a, "refine"_a, "matrix"_a, "out"_a,
+             "threads"_a);
   module.def("output_codes", output_codes, "out"_a, "shape"_a, "x"_a);
   module.def("unpack", py_unpack, "codes"_a, "dim"_a, "bits"_a, "limit"_a, "out"_a, "threads"_a);
   module.def("score", py_score, "queries"_a, "bfloat16"_a, "codes"_a, "dim"_a, "bits"_a, "limit"_a, "query_bits"_a,

@@ -58,6 +58,14 @@ def unpack(rows, bits, limit):
     return 2 * limit / levels_of(bits) * from_bytes(rows, bits) - limit
 
 
+def loss(x, rows, dim, bits, limit, metric=None, along=16):
+    """Return what the errors of codes cost, float64 (n,): by the metric, and `along` times along the vector."""
+    x = unit(x, dim)
+    r = unpack(rows, bits, limit) - x
+    metric = np.eye(dim) if metric is None else np.asarray(metric, np.float64)
+    return np.sum(r @ metric * r, axis=1) + (along - 1) * np.sum(r * x, axis=1) ** 2
+
+
 def integer_score(q, s, rows, bits, limit):
     """Return `s * (c * <q, i> - L * sum(q))` for integer queries q (m, dim) with scales s (m,)."""
     codes = from_bytes(rows, bits).astype(np.int64)
@@ -126,6 +134,58 @@ def pack_ordered(x, dim, bits, limit):
         t = x * high + (x * low - np.float32(0.5))
     codes = np.clip(np.rint(t).astype(np.int64) + half, 0, levels)
     return to_bytes(codes, bits)
+
+
+def refine_ordered(x, dim, bits, limit, metric=None):
+    """Return refined rows of bytes (n, row_bytes), and how many moves each took; metric: float32 (dim, dim)."""
+    f32 = np.float32
+    rows = pack_ordered(x, dim, bits, limit)
+    codes = from_bytes(rows, bits).astype(np.int64)
+    with np.errstate(over="ignore", invalid="ignore"):
+        x, squares = in_range(x, dim)
+    levels, half_step = levels_of(bits), limit / levels_of(bits)
+    norms = np.sqrt(squares)
+    scale = 2 * np.divide(levels / (2 * limit), norms, out=np.zeros_like(norms), where=norms > 0)[:, None]
+    v = (x.astype(np.float64) * scale).astype(f32)
+    r = (2 * codes - levels).astype(f32) - v
+    weight = f32(15 * half_step * half_step)
+    diagonal = np.ones(dim, f32) if metric is None else np.diagonal(metric)
+    bend = (diagonal + weight * (v * v)) * f32(65 / 64)
+    p = np.zeros((len(x), 32), f32)
+    for first in range(0, dim, 32):
+        block = r[:, first : first + 32] * v[:, first : first + 32]
+        p[:, : block.shape[1]] += block
+    for half in (16, 8, 4, 2, 1):
+        p = p[:, :half] + p[:, half : 2 * half]
+    along = p[:, 0]
+    g = r.copy()
+    if metric is not None:
+        g[:] = 0
+        for j in range(dim):
+            g += r[:, j : j + 1] * metric[j]
+    moves, live = np.zeros(len(x), np.int64), np.flatnonzero(norms > 0)
+    while len(live):
+        slope = g[live] + (weight * along[live])[:, None] * v[live]
+        down = slope >= 0
+        possible = np.where(down, codes[live] > 0, codes[live] < levels)
+        gain = np.where(possible, f32(2) * (f32(2) * np.abs(slope) - f32(2) * bend[live]), f32(0))
+        coarse = np.where(
+            gain > 0, gain.view(np.int32) & -4096, 0
+        )  # without the lowest bits, as long as it is positive
+        best = np.argmax(coarse, axis=1)
+        at = np.arange(len(live))
+        better = coarse[at, best] > 0
+        live, best, down = live[better], best[better], down[at, best][better]
+        codes[live, best] += np.where(down, -1, 1)
+        change = np.where(down, f32(-2), f32(2))
+        along[live] += change * v[live, best]
+        if metric is None:
+            g[live, best] += change
+        else:
+            g[live] += change[:, None] * metric[best]
+        moves[live] += 1
+        live = live[moves[live] < 4 * dim]
+    return to_bytes(codes, bits), moves
 
 
 def quantize_queries(x, dim, limit, query_bits):

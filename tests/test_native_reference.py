@@ -8,7 +8,7 @@ import pytest
 import reference
 
 GOLDEN = Path(__file__).parent / "native" / "golden" / "operations.txt"
-QUERIES, EXTRA_COLUMNS, WIDTH = 9, 3, 3.0
+QUERIES, EXTRA_COLUMNS, WIDTH, REFINED = 9, 3, 3.0, 600
 
 
 @pytest.fixture(scope="module")
@@ -52,6 +52,15 @@ def digest(*arrays):
 def test_pack(golden, case, kind):
     codes = reference.pack_ordered(case.rows("rows", kind, case.n), case.dim, case.bits, case.limit)
     assert digest(codes) == golden[f"op pack {kind} {case.suffix}"]
+
+
+@pytest.mark.parametrize("kind", inputs.PARTS)
+@pytest.mark.parametrize("what", ["refine", "refine metric"])
+def test_refine(golden, case, what, kind):
+    metric = inputs.metric_matrix(case.dim) if what == "refine metric" else None
+    rows = case.rows("rows", kind, case.n)[:REFINED]
+    codes, _ = reference.refine_ordered(rows, case.dim, case.bits, case.limit, metric)
+    assert digest(codes) == golden[f"op {what} {kind} {case.suffix}"]
 
 
 def test_unpack(golden, case):

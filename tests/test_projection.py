@@ -37,7 +37,9 @@ def test_fit_finds_the_largest_directions(projection):
     assert matrix.T @ matrix == pytest.approx(np.eye(32), abs=1e-6)
     assert matrix @ matrix.T == pytest.approx(leading.T @ leading, abs=1e-5)
     values = unit(sample @ matrix)
-    assert values.std(axis=0) == pytest.approx(np.full(32, 1 / np.sqrt(32)), rel=0.5)  # no dimension is without its part
+    assert values.std(axis=0) == pytest.approx(
+        np.full(32, 1 / np.sqrt(32)), rel=0.5
+    )  # no dimension is without its part
 
 
 def test_fit_depends_on_directions_alone():
@@ -167,7 +169,11 @@ def test_fitted_limits_are_near_the_recipes(collections):
 
 @pytest.mark.parametrize("bits", [4, 8])
 def test_fit_of_odd_data(bits):
-    for sample in (np.ones((50, 16), np.float32), np.repeat(uneven(5, 16), 10, axis=0), np.eye(32, 16, dtype=np.float32)):
+    for sample in (
+        np.ones((50, 16), np.float32),
+        np.repeat(uneven(5, 16), 10, axis=0),
+        np.eye(32, 16, dtype=np.float32),
+    ):
         codec = Codec.fit(sample, 8, bits)
         assert codec.limit > 0
         assert len(codec.pack(sample)) == len(sample)

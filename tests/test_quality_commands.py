@@ -27,25 +27,26 @@ def run(capsys, *arguments):
 
 
 def test_quality(file, capsys):
-    code, out, err = run(capsys, "quality", file, "--dims", "32,64", "--limit", "0.7")
+    code, out, err = run(capsys, "quality", file, "--dims", "32,64", "--limit", "0.7", "--query-bits", "4,8")
     assert (code, err) == (0, "")
     lines = [[cell.strip() for cell in line.split("|")[1:-1]] for line in out.splitlines() if line.startswith("|")]
     assert lines[0][:4] == ["bytes", "dim", "bits", "query_bits"]
-    assert [line[:4] for line in lines[2:]] == [
-        [str(dim * bits // 8), str(dim), str(bits), str(query_bits)]
+    assert [line[:5] for line in lines[2:]] == [
+        [str(dim * bits // 8), str(dim), str(bits), str(query_bits), refine]
         for dim in (32, 64)
         for bits in (4, 8)
         for query_bits in (4, 8)
+        for refine in ("no", "yes", "metric")
     ]
-    report = Codec(64, 8, 0.7).report(np.load(file))
-    assert lines[-1][8].startswith(f"{report.recall[10].mean:.3f} ±")
+    report = Codec(64, 8, 0.7).report(np.load(file), refine=True)
+    assert lines[-2][9].startswith(f"{report.recall[10].mean:.3f} ±")
 
 
 def test_quality_as_json(file, tmp_path, capsys):
     np.save(tmp_path / "q.npy", vectors(20, seed=1))
     code, out, err = run(
         capsys, "quality", file, "--queries", tmp_path / "q.npy", "--dims", "64", "--bits", "4", "--query-bits", "8",
-        "--json",
+        "--refine", "no", "--json",
     )  # fmt: skip
     assert code == 0
     (found,) = json.loads(out)
@@ -54,6 +55,13 @@ def test_quality_as_json(file, tmp_path, capsys):
     assert found["score_error"] == report.score_error
     assert (found["rows"], found["queries"], found["row_bytes"]) == (400, 20, 32)
     assert "warning: Codec(dim=64, bits=4, limit=0.18): limit 0.18 is too small" in err
+
+
+def test_wrong_options(file, capsys):
+    for arguments, wanted in (("--refine", "maybe"), "maybe"), (("--bits", "5"), "bits"), (("--dims", "65"), "65"):
+        code, out, err = run(capsys, "quality", file, *arguments)
+        assert (code, out, err.count("\n")) == (2, "", 1)
+        assert wanted in err
 
 
 def test_quality_of_some_rows(file, capsys):
@@ -120,6 +128,9 @@ def test_eval_of_ready_embeddings(beir, capsys):
         ["int8, 256d", "256"],
         ["int4, 256d", "128"],
         ["int4, 256d, queries of 4 bits", "128"],
+        ["int4, 256d, refined", "128"],
+        ["int4, 256d, refined by a metric", "128"],
+        ["int4, 300d projected to 256d, refined", "128"],
     ]
     for line, dim in zip(lines[:2], (300, 256), strict=True):
         assert line[2].startswith(f"{ndcg_at_10(beir, dim):.4f} ["), line

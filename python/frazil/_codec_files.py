@@ -32,7 +32,7 @@ def save_codec(codec: Codec, path: Path) -> None:
 def load_codec(path: Path) -> dict[str, Any]:
     """Return the arguments of the codec that a file holds; see `Codec.load`."""
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
             found = {name: file[name] for name in file.files}
     except (ValueError, EOFError, KeyError, AttributeError, TypeError, zipfile.BadZipFile) as error:
         raise ValueError(f"{path}: holds no codec of frazil's: {error}") from None

@@ -14,6 +14,8 @@ def pack(
     dim: int,
     bits: int,
     limit: float,
+    refine: bool,
+    matrix: NDArray[float32] | None,
     out: NDArray[uint8] | None,
     threads: int | None,
 ) -> NDArray[uint8]: ...

@@ -88,8 +88,8 @@ def _add_quality_commands(commands: Any) -> None:
         "quality",
         help="measure what codes of your embeddings cost: errors and recall beside the floats",
         description="Measure what codes of these embeddings cost, beside the floats: clipping, errors of values and "
-        "scores, recall of the nearest documents with 95%% confidence intervals; every combination of dims, bits and "
-        "query bits. Recall is counted beside floats of as many dimensions, and beside the uncut ones.",
+        "scores, recall of the nearest documents with 95%% confidence intervals; every combination of dims, bits, "
+        "query bits and refinements. Recall is counted beside floats of as many dimensions, and beside the uncut ones.",
     )
     quality.add_argument("file", type=Path, metavar="FILE.npy", help="embeddings of documents, floats (n, d)")
     quality.add_argument(
@@ -103,7 +103,8 @@ def _add_quality_commands(commands: Any) -> None:
     )
     quality.add_argument("--dims", type=_counts, default=(), metavar="N,M", help="dimensions kept (default: 64, 128 …)")
     quality.add_argument("--bits", type=_counts, default=(), metavar="N,M", help="bits a dimension (default: 4,8)")
-    quality.add_argument("--query-bits", type=_counts, default=(), metavar="N,M", help="of queries (default: 4,8)")
+    quality.add_argument("--query-bits", type=_counts, default=(), metavar="N,M", help="of queries (default: 8)")
+    quality.add_argument("--refine", type=_names, default=(), metavar="A,B", help="of no, yes, metric (default: all)")
     quality.add_argument(
         "--limit", type=float, metavar="L", help="codes cover -L to L (default: 0.18; 0.30 for 8 bits)"
     )

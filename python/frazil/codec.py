@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from frazil import _native
 from frazil._arrays import as_allow, as_codes, as_count, as_floats, as_number, as_small, as_threads
 from frazil._codec_files import load_codec, save_codec
+from frazil.metric import Metric
 from frazil.projection import Projection
 from frazil.sketch import Sketch, width_of
 
@@ -139,7 +140,14 @@ class Codec:
         """The distance between two neighbouring decoded values: `2 * limit / levels`."""
         return 2 * self.limit / self.levels
 
-    def pack(self, x: Any, *, out: NDArray[np.uint8] | None = None, threads: int | None = None) -> NDArray[np.uint8]:
+    def pack(
+        self,
+        x: Any,
+        *,
+        refine: bool | Metric = False,
+        out: NDArray[np.uint8] | None = None,
+        threads: int | None = None,
+    ) -> NDArray[np.uint8]:
         """Pack float vectors into codes: truncate, renormalize, quantize and pack in one pass.
 
         Only the first `dim` values of each vector are read. A zero vector packs to the code of 0.0 in every dimension.
@@ -148,6 +156,10 @@ class Codec:
         Args:
             x: float32, float16 or float64 array (n, d) or (d,) with d >= dim, of any strides; or a torch CPU tensor of
                 these types or bfloat16; or nested lists of floats.
+            refine: True: then move codes by steps, a few of each vector, so that scores rather than values come out
+                right: errors along the vector count 16 times as much as others. A `Metric`: errors count as it says,
+                too, which is better still and slower; a codec with a projection takes one of projected vectors. The
+                format is the same; docs/refine.md has recall and cost.
             out: uint8 (n, row_bytes), C-contiguous, aligned and writeable, not overlapping `x`, to write into and
                 return.
             threads: how many threads may work, at least 1; None: as many as CPUs this process may use, if the work is
@@ -157,27 +169,29 @@ class Codec:
             uint8 (n, row_bytes); (row_bytes,) for a single vector (d,).
 
         Raises:
-            ValueError: wrong shape, or NaN or infinity among the values read (the first such row is named).
-            TypeError: wrong dtype.
+            ValueError: wrong shape, NaN or infinity among the values read (the first such row is named), or a metric
+                of other dimensions.
+            TypeError: wrong dtype, or `refine` is neither a bool nor a `Metric`.
             MemoryError: there is not enough for the answer, or to work with.
 
         Ctrl-C, or any exception of a signal's handler, ends this and every other call that takes long within 0.2 s.
         After an exception, what `out` holds is unspecified.
         """
-        if self.projection is not None:
-            return self._pack_projected(self.projection, x, out, threads)
-        array, bfloat16 = as_floats(x, "x")
-        return _native.pack(array, bfloat16, self.dim, self.bits, self.limit, out, as_threads(threads))
+        if not isinstance(refine, (bool, np.bool_, Metric)):
+            raise TypeError(f"refine: expected a bool or a frazil.Metric, got {type(refine).__name__}")
+        matrix = refine.matrix if isinstance(refine, Metric) else None
+        is_refined, count = matrix is not None or bool(refine), as_threads(threads)
 
-    def _pack_projected(
-        self, projection: Projection, x: Any, out: NDArray[np.uint8] | None, threads: int | None
-    ) -> NDArray[np.uint8]:
-        rows, single = projection.rows_of(x, "x")
+        def pack(rows: NDArray[Any], bfloat16: bool, into: NDArray[np.uint8] | None) -> NDArray[np.uint8]:
+            return _native.pack(rows, bfloat16, self.dim, self.bits, self.limit, is_refined, matrix, into, count)
+
+        if self.projection is None:
+            return pack(*as_floats(x, "x"), out)
+        rows, single = self.projection.rows_of(x, "x")
         codes = _native.output_codes(out, [self.row_bytes] if single else [len(rows[0]), self.row_bytes], rows[0])
         into = codes[None] if single else codes
-        for start, block in projection.blocks(*rows, "x"):
-            part = into[start : start + len(block)]
-            _native.pack(block, False, self.dim, self.bits, self.limit, part, as_threads(threads))
+        for start, block in self.projection.blocks(*rows, "x"):
+            pack(block, False, into[start : start + len(block)])
         return codes
 
     def _queries(self, queries: Any) -> tuple[NDArray[Any], bool]:
@@ -313,6 +327,7 @@ class Codec:
         *,
         ks: Sequence[int] = (1, 10, 100),
         query_bits: int = 8,
+        refine: bool | Metric = False,
         seed: int = 0,
         threads: int | None = None,
     ) -> Report:
@@ -329,6 +344,7 @@ class Codec:
                 but asked.
             ks: how many of the nearest rows to find; where there are fewer rows, all of them.
             query_bits: as in `score`.
+            refine: as in `pack`. A metric of other vectors than the sample's is the fairer one.
             seed: of the random choice.
             threads: as in `pack`.
 
@@ -342,7 +358,8 @@ class Codec:
         """
         from frazil.quality.report import Sample, report
 
-        return report(self, Sample(sample, queries, seed), ks=ks, query_bits=query_bits, threads=threads)
+        held = Sample(sample, queries, seed)
+        return report(self, held, ks=ks, query_bits=query_bits, refine=refine, threads=threads)
 
 
 ARCTIC_INT4 = Codec(256, 4, 0.18)

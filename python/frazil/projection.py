@@ -144,6 +144,8 @@ class Projection:
 def _scaled(rows: NDArray[Any], bfloat16: bool, name: str, first: int) -> NDArray[np.float32]:
     """Return float32 rows, each up to a power of two, of which no sum of products overflows or vanishes."""
     floats = as_numbers(rows, bfloat16)
+    if floats.dtype == np.float16:
+        floats = floats.astype(np.float32)
     largest = np.maximum(floats.max(axis=1), -floats.min(axis=1))
     bad = np.flatnonzero(~np.isfinite(largest))
     if len(bad):

@@ -171,6 +171,19 @@ std::vector<float> float_queries(const std::string& name, std::size_t n, Width w
   return queries;
 }
 
+std::vector<float> metric_matrix(std::size_t dim, std::size_t stride) {
+  std::size_t power = 1;
+  while (power < dim) power *= 2;
+  std::vector<float> matrix(dim * stride);
+  for (std::size_t i = 0; i < dim; ++i) {
+    for (std::size_t j = 0; j < dim; ++j) {
+      const auto number = static_cast<float>((std::min(i, j) * 7 + std::max(i, j) * 13) % 17) - 8;
+      matrix[i * stride + j] = i == j ? 1.0f + static_cast<float>(i % 3) / 4 : number / static_cast<float>(8 * power);
+    }
+  }
+  return matrix;
+}
+
 AllowedRows allowed_list(const std::vector<std::int64_t>& rows, std::size_t n) {
   return AllowedRows::list(reinterpret_cast<const std::byte*>(rows.data()), sizeof(std::int64_t), rows.size(), n);
 }

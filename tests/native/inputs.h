@@ -71,6 +71,9 @@ std::vector<std::int8_t> integer_queries(const std::string& name, std::size_t n,
 // signs.
 std::vector<float> float_queries(const std::string& name, std::size_t n, Width width, std::size_t row_bytes);
 
+// A symmetric, positive definite matrix (dim, dim), its rows `stride` numbers apart, zeros between.
+std::vector<float> metric_matrix(std::size_t dim, std::size_t stride);
+
 // These rows, of n.
 AllowedRows allowed_list(const std::vector<std::int64_t>& rows, std::size_t n);
 

@@ -27,10 +27,12 @@ def run_quality(arguments: argparse.Namespace) -> None:
         sample = Sample(documents, queries, arguments.seed)
     except ValueError as error:
         raise ValueError(f"{arguments.file}: {error}") from None
-    chosen = grid.Grid(
-        arguments.dims, arguments.bits or grid.Grid.bits, arguments.query_bits or grid.Grid.query_bits, arguments.limit
-    )
-    with progress("measuring", len(chosen.codecs(sample.dim))) as step:
+    given = {name: getattr(arguments, name) for name in ("dims", "bits", "query_bits", "refine")}
+    chosen = grid.Grid(limit=arguments.limit, **{name: value for name, value in given.items() if value})
+    wrong = [name for name in chosen.refine if name not in grid.REFINEMENTS]
+    if wrong:
+        raise ValueError(f"--refine: expected some of {', '.join(grid.REFINEMENTS)}, got {wrong[0]!r}")
+    with progress("measuring", len(chosen.combinations(sample.dim))) as step:
         found = grid.reports(sample, chosen, step)
     if arguments.json:
         print(grid.as_json(found))
@@ -68,7 +70,7 @@ def run_eval(arguments: argparse.Namespace) -> None:
         folder = (arguments.cache or cache_folder("eval")) / Path(encoder.name).name
         documents = embeddings(encoder, data.documents, "document", folder)
         queries = embeddings(encoder, data.queries, "query", folder)
-    all_cases = cases(documents.shape[1], min(arguments.dim, documents.shape[1]))
+    all_cases = cases(documents, min(arguments.dim, documents.shape[1]))
     print(f"{arguments.folder}: {len(documents):,} documents, {len(queries):,} judged queries\n")
     with progress("searching", len(all_cases)) as step:
         results = []

@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 
 from frazil._files import whole_file
 from frazil.codec import Codec
+from frazil.metric import Metric
+from frazil.projection import Projection
 from frazil.quality.beir import Beir
 from frazil.quality.nearest import nearest
 from frazil.quality.report import Sample, report
@@ -25,7 +27,7 @@ __all__ = ["Case", "Result", "cases", "embeddings", "evaluate", "limit_warnings"
 
 _MEASURES = ("ndcg_cut.10", "recall.100")
 _K = 100
-_SAMPLED = 10_000  # documents that a limit is judged by
+_SAMPLED = 10_000  # documents
 _AT_ONCE = 4096  # texts encoded between two writes
 
 
@@ -36,7 +38,9 @@ class Case(NamedTuple):
     dim: int
     codec: Codec | None
     """None: float32"""
-    query_bits: int | None
+    query_bits: int
+    """of codes' queries"""
+    refine: bool | Metric = False
 
     @property
     def row_bytes(self) -> int:
@@ -61,16 +65,30 @@ class Result:
         return f"{differences.mean():+.4f} ±{error:.4f}"
 
 
-def cases(dim: int, kept: int) -> list[Case]:
-    """Return what is compared for embeddings of `dim` dimensions, `kept` of which codes keep."""
-    floats = [Case(f"float32, {d}d", d, None, None) for d in dict.fromkeys((dim, kept))]
+def cases(documents: NDArray[Any], kept: int) -> list[Case]:
+    """Return what is compared for embeddings (n, d), of whose dimensions codes keep `kept`."""
+    dim = documents.shape[1]
+    floats = [Case(f"float32, {d}d", d, None, 8) for d in dict.fromkeys((dim, kept))]
     eight, four = Codec(kept, 8), Codec(kept, 4)
-    return [
+    found = [
         *floats,
         Case(f"int8, {kept}d", kept, eight, 8),
         Case(f"int4, {kept}d", kept, four, 8),
         Case(f"int4, {kept}d, queries of 4 bits", kept, four, 4),
+        Case(f"int4, {kept}d, refined", kept, four, 8, True),
+        Case(
+            f"int4, {kept}d, refined by a metric", kept, four, 8, Metric.fit(documents[_sampled(len(documents))], kept)
+        ),
     ]
+    if kept < dim:
+        projected = Codec(kept, 4, projection=Projection.fit(documents[_sampled(len(documents))], kept))
+        found.append(Case(f"int4, {dim}d projected to {kept}d, refined", kept, projected, 8, True))
+    return found
+
+
+def _sampled(count: int) -> NDArray[np.int64]:
+    """Return the rows that limits are judged by, and metrics and projections learned from."""
+    return np.sort(np.random.default_rng(0).choice(count, min(_SAMPLED, count), replace=False))
 
 
 def embeddings(encoder: Encoder, texts: Sequence[str], kind: str, folder: Path) -> NDArray[np.float32]:
@@ -123,8 +141,8 @@ def evaluate(data: Beir, documents: NDArray[Any], queries: NDArray[Any], case: C
     if case.codec is None:
         scores, rows = nearest(queries, documents, case.dim, k)
     else:
-        codes = case.codec.pack(documents)
-        scores, rows = case.codec.search(queries, codes, k, query_bits=case.query_bits or 8)
+        codes = case.codec.pack(documents, refine=case.refine)
+        scores, rows = case.codec.search(queries, codes, k, query_bits=case.query_bits)
     run = {}
     for query, its_scores, its_rows in zip(data.query_ids, scores.tolist(), rows.tolist(), strict=True):
         answers = zip(its_scores, its_rows, strict=True)
@@ -138,10 +156,9 @@ def evaluate(data: Beir, documents: NDArray[Any], queries: NDArray[Any], case: C
     return Result(case, *values)
 
 
-def limit_warnings(documents: NDArray[Any], all_cases: Sequence[Case], seed: int = 0) -> list[str]:
+def limit_warnings(documents: NDArray[Any], all_cases: Sequence[Case]) -> list[str]:
     """Return what does not fit about the limits of the codecs that are compared."""
-    count = len(documents)
-    rows = np.sort(np.random.default_rng(seed).choice(count, min(_SAMPLED, count), replace=False))
+    rows = _sampled(len(documents))
     sample = Sample(documents[rows], documents[rows[:1]])
     codecs = dict.fromkeys(case.codec for case in all_cases if case.codec is not None)
     return [f"{codec!r}: {text}" for codec in codecs for text in report(codec, sample, ks=(1,)).warnings]

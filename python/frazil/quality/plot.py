@@ -10,6 +10,7 @@ import matplotlib as mpl
 mpl.use("Agg")
 import matplotlib.pyplot as plt  # after the choice of what draws
 
+from frazil.quality.grid import refinement
 from frazil.quality.report import Report
 
 __all__ = ["plot"]
@@ -23,10 +24,9 @@ def plot(found: Sequence[Report], path: Path) -> None:
     figure, panels = plt.subplots(1, 2, figsize=(13, 5.5), sharey=True)
     k = min(10, found[0].rows)
     for axes, uncut in zip(panels, (False, True), strict=True):
-        kinds = sorted({(one.codec.bits, one.query_bits) for one in found})
-        for bits, query_bits in kinds:
+        for kind in dict.fromkeys(_kind(one) for one in found):
             line = sorted(
-                (one for one in found if (one.codec.bits, one.query_bits) == (bits, query_bits)),
+                (one for one in found if _kind(one) == kind),
                 key=lambda one: one.codec.row_bytes,
             )
             recalls = [(one.recall_uncut if uncut else one.recall)[k] for one in line]
@@ -38,7 +38,7 @@ def plot(found: Sequence[Report], path: Path) -> None:
                 marker="o",
                 ms=4,
                 capsize=3,
-                label=f"{bits} bits, queries {query_bits}",
+                label=kind,
             )
         axes.set_xscale("log", base=2)
         axes.set_xlabel("bytes per vector")
@@ -50,3 +50,8 @@ def plot(found: Sequence[Report], path: Path) -> None:
     figure.tight_layout()
     figure.savefig(path, dpi=120)
     plt.close(figure)
+
+
+def _kind(one: Report) -> str:
+    name = f"{one.codec.bits} bits, queries {one.query_bits}"
+    return name + {"no": "", "yes": ", refined", "metric": ", refined by a metric"}[refinement(one)]

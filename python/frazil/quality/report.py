@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from frazil._arrays import as_count, as_floats, as_numbers
+from frazil.metric import Metric
 from frazil.projection import Projection
 from frazil.quality.nearest import nearest, unit
 
@@ -60,6 +61,7 @@ class Report:
 
     codec: Codec
     query_bits: int
+    refine: bool | Metric
     rows: int
     """how many documents were packed"""
     queries: int
@@ -92,8 +94,8 @@ class Report:
 
     def __str__(self) -> str:
         lines = [
-            f"{self.codec!r}, query_bits={self.query_bits}: {self.codec.row_bytes} bytes a vector; "
-            f"{self.rows:,} documents, {self.queries:,} queries",
+            f"{self.codec!r}, query_bits={self.query_bits}, refine={self.refine!r}: {self.codec.row_bytes} bytes a "
+            f"vector; {self.rows:,} documents, {self.queries:,} queries",
             "",
             "| | |",
             "|---|--:|",
@@ -179,6 +181,7 @@ def report(
     *,
     ks: Sequence[int] = _KS,
     query_bits: int = 8,
+    refine: bool | Metric = False,
     threads: int | None = None,
 ) -> Report:
     """Measure a codec by a sample; see `Codec.report`."""
@@ -189,7 +192,7 @@ def report(
     if not ks:
         raise ValueError("ks: expected at least one number of answers")
     options: dict[str, Any] = {"query_bits": query_bits, "threads": threads}
-    codes = codec.pack(sample.documents, threads=threads)
+    codes = codec.pack(sample.documents, refine=refine, threads=threads)
     rows = codec.search(sample.queries, codes, ks[-1], **options).rows
 
     def recalls(truth: Truth) -> dict[int, Estimate]:
@@ -202,6 +205,7 @@ def report(
     return Report(
         codec,
         query_bits,
+        refine,
         count,
         len(sample.queries),
         clip_rate=float((amounts > codec.limit).mean()),
