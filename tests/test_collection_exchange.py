@@ -91,12 +91,12 @@ def test_wrong_files(tmp_path):
             found.import_(tmp_path / "nothing.parquet")
         found.export(tmp_path / "a.parquet")
         with pytest.raises(
-            ValueError, match=r'codes: is of the codec \{"dim": 32, "bits": 4, .* of \{"dim": 32, "bits": 8'
+            ValueError, match=r"codes: is of the codec Codec\(dim=32, bits=4, .* of Codec\(dim=32, bits=8"
         ):
             wide.import_(tmp_path / "a.parquet")
         with (
             Collection.create(tmp_path / "l", Codec(32, 4, 0.2)) as other,
-            pytest.raises(ValueError, match=r'is of the codec \{"dim": 32, "bits": 4, "limit": 0.18\}'),
+            pytest.raises(ValueError, match=r"is of the codec Codec\(dim=32, bits=4, limit=0.18\)"),
         ):
             other.import_(tmp_path / "a.parquet")
         for suffix, text in ((".parquet", "no Parquet"), (".arrow", "no Arrow"), (".npy", "no NumPy")):

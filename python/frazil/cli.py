@@ -151,8 +151,8 @@ def _add_collection_commands(commands: Any) -> None:
         "index",
         help="put texts or embeddings into a collection",
         description="Put texts (.jsonl, .csv, .parquet) or embeddings (.npy, .fvecs, .fbin) into a collection. "
-        "Stopped, by whatever, and started again, it goes on where it was. --dim, --bits, --limit, --rerank and "
-        "--model are fixed when the collection is made.",
+        "Stopped, by whatever, and started again, it goes on where it was. --dim, --bits, --limit, --codec, --refine, "
+        "--rerank and --model are fixed when the collection is made.",
     )
     index.add_argument("files", nargs="+", type=Path, metavar="FILE")
     index.add_argument(
@@ -162,6 +162,12 @@ def _add_collection_commands(commands: Any) -> None:
     index.add_argument("--dim", type=_positive, metavar="N", help="dimensions kept (default: 256, or all if fewer)")
     index.add_argument("--bits", type=int, choices=(4, 8), help="bits a dimension (default: 4)")
     index.add_argument("--limit", type=float, metavar="L", help="codes cover -L to L (default: 0.18; 0.30 for 8 bits)")
+    index.add_argument(
+        "--codec", type=Path, metavar="FILE.npz", help="what Codec.save wrote, instead of --dim, --bits and --limit"
+    )
+    index.add_argument(
+        "--refine", action="store_true", help="choose codes that keep scores, not values: slower packing"
+    )
     index.add_argument("--rerank", action="store_true", help="keep 8-bit codes as well, to re-rank with")
     index.add_argument(
         "--upsert", action="store_true", help="replace items of the same ids; a file that has changed is read again"

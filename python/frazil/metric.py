@@ -107,5 +107,11 @@ class Metric:
         root = (root * (dim / np.trace(root)) + _FLOOR * np.eye(dim)) / (1 + _FLOOR)
         return cls((root + root.T) / 2)
 
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Metric) and np.array_equal(self.matrix, other.matrix)
+
+    def __hash__(self) -> int:
+        return hash(self.matrix.tobytes())
+
     def __repr__(self) -> str:
         return f"Metric(dim={self.dim})"
