@@ -16,6 +16,8 @@ from frazil.sketch import Sketch, width_of
 __all__ = ["ARCTIC_INT4", "ARCTIC_INT8", "Codec", "Hits"]
 
 _DEFAULT_LIMITS = {4: 0.18, 8: 0.30}  # the recipe's, from the model card of snowflake-arctic-embed-m-v1.5
+# For 256 dimensions: the outermost level of a normal distribution's 16, 2.73 standard deviations of 1/16 each.
+_NORMAL_LIMIT = 0.17
 
 
 class Hits(NamedTuple):
@@ -41,24 +43,36 @@ class Codec:
     Args:
         dim: dimensions kept, 2 to 4,096; even where `bits` is 4, so that a row fills whole bytes.
         bits: 4 or 8 bits a dimension.
-        limit: the codes cover -limit to +limit, 1e-6 to 1e6; None is the recipe's: 0.18 for 4 bits, 0.30 for 8.
+        limit: the codes cover -limit to +limit, 1e-6 to 1e6; None is the recipe's: 0.18 for 4 bits, 0.30 for 8; 0.17
+            for normal spacing.
+        spacing: "uniform", the recipe's; or, for 4 bits, "normal": levels lie closer where a normal distribution has
+            more values (docs/format.md §1). Better recall if the codes are refined, slower searches: docs/refine.md.
 
     Raises:
-        TypeError: `dim` or `bits` is not an integer, or `limit` not a number.
+        TypeError: `dim` or `bits` is not an integer, `limit` not a number, or `spacing` not a string.
         ValueError: one of them is outside the values above.
     """
 
     dim: int = 256
     bits: int = 4
     limit: float = None  # type: ignore[assignment]  # __post_init__ fills it in
+    spacing: str = "uniform"
 
     def __post_init__(self) -> None:
         dim, bits = as_small(self.dim, "dim"), as_small(self.bits, "bits")
-        limit = _DEFAULT_LIMITS.get(bits, 0.18) if self.limit is None else self.limit
-        limit = as_number(limit, "limit")
-        _native.check_codec(dim, bits, limit)
+        if not isinstance(self.spacing, str):
+            raise TypeError(f"spacing: expected a string, got {type(self.spacing).__name__}")
+        if self.spacing not in ("uniform", "normal"):
+            raise ValueError(f"spacing: expected 'uniform' or 'normal', got {self.spacing!r}")
+        default = _NORMAL_LIMIT if self.spacing == "normal" else _DEFAULT_LIMITS.get(bits, 0.18)
+        limit = as_number(default if self.limit is None else self.limit, "limit")
+        _native.check_codec(dim, bits, limit, self.spacing == "normal")
         for name, value in (("dim", dim), ("bits", bits), ("limit", limit)):
             object.__setattr__(self, name, value)
+
+    def __repr__(self) -> str:
+        spacing = "" if self.spacing == "uniform" else f", spacing={self.spacing!r}"
+        return f"Codec(dim={self.dim}, bits={self.bits}, limit={self.limit}{spacing})"
 
     @property
     def row_bytes(self) -> int:
@@ -72,8 +86,16 @@ class Codec:
 
     @property
     def step(self) -> float:
-        """The distance between two neighbouring decoded values: `2 * limit / levels`."""
-        return 2 * self.limit / self.levels
+        """What decoded values are whole multiples of, counted from -limit: `2 * limit / levels`.
+
+        With uniform spacing neighbours are one step apart; with normal spacing -limit and limit are 255 steps apart.
+        """
+        return 2 * self.limit / (255 if self.spacing == "normal" else self.levels)
+
+    @property
+    def _format(self) -> tuple[int, int, float, bool]:
+        """What the extension knows a codec by."""
+        return self.dim, self.bits, self.limit, self.spacing == "normal"
 
     def pack(
         self,
@@ -118,9 +140,7 @@ class Codec:
         return _native.pack(
             array,
             bfloat16,
-            self.dim,
-            self.bits,
-            self.limit,
+            *self._format,
             matrix is not None or bool(refine),
             matrix,
             out,
@@ -130,7 +150,7 @@ class Codec:
     def unpack(
         self, codes: Any, *, out: NDArray[np.float32] | None = None, threads: int | None = None
     ) -> NDArray[np.float32]:
-        """Decode codes: `x_hat = step * code - limit`.
+        """Decode codes: `x_hat = step * code - limit`, or with normal spacing the level of the code.
 
         The decoded vectors are close to unit norm, not exactly of unit norm.
 
@@ -147,7 +167,7 @@ class Codec:
             ValueError: wrong shape.
             TypeError: wrong dtype.
         """
-        return _native.unpack(as_codes(codes), self.dim, self.bits, self.limit, out, as_threads(threads))
+        return _native.unpack(as_codes(codes), *self._format, out, as_threads(threads))
 
     def score(
         self,
@@ -183,9 +203,7 @@ class Codec:
             array,
             bfloat16,
             as_codes(codes),
-            self.dim,
-            self.bits,
-            self.limit,
+            *self._format,
             as_small(query_bits, "query_bits"),
             out,
             as_threads(threads),
@@ -234,9 +252,7 @@ class Codec:
         array, bfloat16 = as_floats(queries, "queries")
         width = width_of(failure)
         options = (
-            self.dim,
-            self.bits,
-            self.limit,
+            *self._format,
             as_count(k, "k", 2**62),
             as_small(query_bits, "query_bits"),
             *as_allow(allow),

@@ -7,7 +7,7 @@ import os
 import sqlite3
 import weakref
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -39,8 +39,9 @@ _TEXT_OF = 1 << 20  # row numbers in one text
 _MOST_ROWS = 1 << 48
 
 _TABLES = {
-    "properties": "(dim INTEGER NOT NULL, bits INTEGER NOT NULL, code_limit REAL NOT NULL, rerank_dim INTEGER, "
-    "rerank_bits INTEGER, rerank_limit REAL, model TEXT, revision TEXT)",
+    "properties": "(dim INTEGER NOT NULL, bits INTEGER NOT NULL, code_limit REAL NOT NULL, "
+    "spacing TEXT NOT NULL, rerank_dim INTEGER, rerank_bits INTEGER, rerank_limit REAL, rerank_spacing TEXT, "
+    "model TEXT, revision TEXT)",
     "state": "(generation INTEGER NOT NULL, rows INTEGER NOT NULL, dead INTEGER NOT NULL, version INTEGER NOT NULL, "
     "sketch_rows INTEGER NOT NULL)",
     "items": "(row INTEGER PRIMARY KEY, id NOT NULL UNIQUE, document TEXT, metadata TEXT)",
@@ -215,12 +216,12 @@ class Catalog:
     def properties(self) -> Properties:
         """Return what was fixed at the creation."""
         found = self._run("SELECT * FROM properties LIMIT 2")
-        if len(found) != 1 or len(found[0]) != 8:
-            raise self._broken("properties: expected one row of 8 columns")
+        if len(found) != 1 or len(found[0]) != 10:
+            raise self._broken("properties: expected one row of 10 columns")
         *codecs, model, revision = found[0]
         try:
-            codec = Codec(*codecs[:3])
-            rerank = None if codecs[3] is None else Codec(*codecs[3:])
+            codec = Codec(*codecs[:4])
+            rerank = None if codecs[4] is None else Codec(*codecs[4:])
         except (TypeError, ValueError) as error:
             raise self._broken(f"properties: {error}") from None
         if not all(text is None or isinstance(text, str) for text in (model, revision)):
@@ -427,8 +428,8 @@ def create_schema(catalog: Catalog, properties: Properties) -> None:
         catalog._run(f"CREATE TABLE {name} {columns}")
     catalog._run("INSERT INTO state VALUES (1, 0, 0, 0, 0)")
     codec, rerank = properties.codec, properties.rerank
-    codecs = (codec.dim, codec.bits, codec.limit, *((rerank.dim, rerank.bits, rerank.limit) if rerank else [None] * 3))
-    marks = ", ".join("?" * 8)
+    codecs = (*astuple(codec), *(astuple(rerank) if rerank else [None] * 4))
+    marks = ", ".join("?" * 10)
     catalog._run(f"INSERT INTO properties VALUES ({marks})", (*codecs, properties.model, properties.revision))
     catalog.commit()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -47,7 +48,7 @@ def export(collection: Collection, path: Path) -> int:
 
 
 def _codec_text(codec: Codec) -> str:
-    return json.dumps({"dim": codec.dim, "bits": codec.bits, "limit": codec.limit})
+    return json.dumps(asdict(codec))
 
 
 def _id_kind(collection: Collection) -> type:
