@@ -112,6 +112,11 @@ struct Kernels {
   using RefineRow = std::size_t(const Refinement& row);
   RefineRow* refine_row = {};
 
+  // Writes levels[code] for each code of 4 bits: 2 * row_bytes bytes a row, side by side.
+  using Expand = void(const std::uint8_t* rows, std::ptrdiff_t stride, std::size_t n, std::size_t row_bytes,
+                      const std::uint8_t* levels, std::uint8_t* out);
+  Expand* expand = {};
+
   // dots[r] = <query, row r>, one query (by planes) against rows where they lie.
   using DotRows = void(const std::uint8_t* rows, std::ptrdiff_t stride, std::size_t n, std::size_t row_bytes,
                        const std::int8_t* query, std::int32_t* dots);
@@ -170,6 +175,7 @@ void for_each_slot(Kernels& a, const Kernels& b, Fn&& fn) {
   fn("unpack_int8", a.unpack[kInt8], b.unpack[kInt8]);
   fn("metric_rows", a.metric_rows, b.metric_rows);
   fn("refine_row", a.refine_row, b.refine_row);
+  fn("expand", a.expand, b.expand);
   fn("dot_rows_int4", a.dot_rows[kInt4], b.dot_rows[kInt4]);
   fn("dot_rows_int8", a.dot_rows[kInt8], b.dot_rows[kInt8]);
   fn("dot_picked_int4", a.dot_picked[kInt4], b.dot_picked[kInt4]);

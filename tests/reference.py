@@ -32,6 +32,21 @@ def from_bytes(rows, bits):
     return codes
 
 
+# Codes of 4 bits of normal spacing are 8-bit codes of which there are only these.
+NORMAL = np.array([0, 31, 52, 69, 84, 97, 109, 122, 133, 146, 158, 171, 186, 203, 224, 255], np.uint8)
+
+
+def expanded(rows):
+    """Return the 8-bit codes (n, dim) that rows of normal spacing stand for."""
+    return NORMAL[from_bytes(rows, 4)]
+
+
+def to_normal(codes):
+    """Return the rows of normal spacing nearest to 8-bit codes (n, dim)."""
+    far = np.abs(np.arange(256)[:, None] - NORMAL.astype(int))
+    return to_bytes(np.argmin(far, axis=1)[codes], 4)  # of equal ones the first
+
+
 # ---------------------------------------------------------------- formulas
 
 
@@ -136,18 +151,23 @@ def pack_ordered(x, dim, bits, limit):
     return to_bytes(codes, bits)
 
 
-def refine_ordered(x, dim, bits, limit, metric=None):
+def refine_ordered(x, dim, bits, limit, metric=None, normal=False):
     """Return refined rows of bytes (n, row_bytes), and how many moves each took; metric: float32 (dim, dim)."""
-    f32 = np.float32
-    rows = pack_ordered(x, dim, bits, limit)
-    codes = from_bytes(rows, bits).astype(np.int64)
+    f32, stored = np.float32, bits
+    if normal:
+        bits, levels = 8, 2 * NORMAL.astype(f32) - 255
+        codes = from_bytes(to_normal(pack_ordered(x, dim, 8, limit)), 4).astype(np.int64)
+    else:
+        levels = np.arange(-levels_of(bits), levels_of(bits) + 1, 2, dtype=f32)
+        codes = from_bytes(pack_ordered(x, dim, bits, limit), bits).astype(np.int64)
+    up, down = np.append(np.diff(levels), f32(0)), np.append(f32(0), np.diff(levels))
     with np.errstate(over="ignore", invalid="ignore"):
         x, squares = in_range(x, dim)
-    levels, half_step = levels_of(bits), limit / levels_of(bits)
+    half_step = limit / levels_of(bits)
     norms = np.sqrt(squares)
-    scale = 2 * np.divide(levels / (2 * limit), norms, out=np.zeros_like(norms), where=norms > 0)[:, None]
+    scale = 2 * np.divide(levels_of(bits) / (2 * limit), norms, out=np.zeros_like(norms), where=norms > 0)[:, None]
     v = (x.astype(np.float64) * scale).astype(f32)
-    r = (2 * codes - levels).astype(f32) - v
+    r = levels[codes] - v
     weight = f32(15 * half_step * half_step)
     diagonal = np.ones(dim, f32) if metric is None else np.diagonal(metric)
     bend = (diagonal + weight * (v * v)) * f32(65 / 64)
@@ -166,18 +186,18 @@ def refine_ordered(x, dim, bits, limit, metric=None):
     moves, live = np.zeros(len(x), np.int64), np.flatnonzero(norms > 0)
     while len(live):
         slope = g[live] + (weight * along[live])[:, None] * v[live]
-        down = slope >= 0
-        possible = np.where(down, codes[live] > 0, codes[live] < levels)
-        gain = np.where(possible, f32(2) * (f32(2) * np.abs(slope) - f32(2) * bend[live]), f32(0))
+        rises = slope < 0
+        step = np.where(rises, up[codes[live]], down[codes[live]])
+        gain = step * (f32(2) * np.abs(slope) - step * bend[live])
         coarse = np.where(
             gain > 0, gain.view(np.int32) & -4096, 0
         )  # without the lowest bits, as long as it is positive
         best = np.argmax(coarse, axis=1)
         at = np.arange(len(live))
         better = coarse[at, best] > 0
-        live, best, down = live[better], best[better], down[at, best][better]
-        codes[live, best] += np.where(down, -1, 1)
-        change = np.where(down, f32(-2), f32(2))
+        change = np.where(rises, step, -step)[at, best][better]
+        live, best = live[better], best[better]
+        codes[live, best] += np.sign(change).astype(np.int64)
         along[live] += change * v[live, best]
         if metric is None:
             g[live, best] += change
@@ -185,7 +205,7 @@ def refine_ordered(x, dim, bits, limit, metric=None):
             g[live] += change[:, None] * metric[best]
         moves[live] += 1
         live = live[moves[live] < 4 * dim]
-    return to_bytes(codes, bits), moves
+    return to_bytes(codes, stored), moves
 
 
 def quantize_queries(x, dim, limit, query_bits):

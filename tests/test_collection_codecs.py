@@ -14,7 +14,7 @@ CODEC = Codec(32, 4, 0.4, projection=PROJECTION)
 
 
 @pytest.mark.parametrize("refine", [False, True, METRIC], ids=["plain", "refined", "metric"])
-@pytest.mark.parametrize("codec", [Codec(32), CODEC], ids=["cut", "projected"])
+@pytest.mark.parametrize("codec", [Codec(32), CODEC, Codec(32, spacing="normal")], ids=["cut", "projected", "normal"])
 def test_codes_are_the_codecs(tmp_path, codec, refine):
     x, queries = vectors(500, dim=48), vectors(4, seed=2, dim=48)
     finer = Codec(32, 8, projection=codec.projection)

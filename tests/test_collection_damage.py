@@ -304,7 +304,8 @@ HOSTILE = [
     "UPDATE codecs SET crc32 = -1",
     "UPDATE codecs SET crc32 = 'x'",
     "DELETE FROM codecs",
-    "INSERT INTO codecs SELECT 'other', dim, bits, code_limit, projection, refine, metric, crc32 FROM codecs LIMIT 1",
+    "INSERT INTO codecs SELECT 'other', dim, bits, code_limit, spacing, projection, refine, metric, crc32 FROM codecs "
+    "LIMIT 1",
     "UPDATE codecs SET kind = 'other' WHERE kind = 'rerank'",
     "UPDATE properties SET model = x'ff'",
     "UPDATE properties SET model = CAST(x'ff' AS TEXT)",

@@ -82,7 +82,7 @@ def test_projecting_large_and_small_numbers(projection, factor):
 def test_a_codec_with_a_projection(projection, query_bits):
     """Is the codec without, of what is projected; in parts as well."""
     x, queries = uneven(300), uneven(5, seed=1)
-    codec, plain = Codec(32, 4, 0.5, projection), Codec(32, 4, 0.5)
+    codec, plain = Codec(32, 4, 0.5, projection=projection), Codec(32, 4, 0.5)
     codes = codec.pack(x)
     assert np.array_equal(codes, plain.pack(projection(x)))
     assert np.array_equal(codec.pack(x[4]), codes[4])
@@ -93,12 +93,12 @@ def test_a_codec_with_a_projection(projection, query_bits):
     assert np.array_equal(codec.unpack(codes), plain.unpack(codes))
     assert codec != plain
     assert repr(codec) == "Codec(dim=32, bits=4, limit=0.5, projection=Projection(96 to 32))"
-    assert {codec: 1}[Codec(32, 4, 0.5, Projection(projection.matrix))] == 1
+    assert {codec: 1}[Codec(32, 4, 0.5, projection=Projection(projection.matrix))] == 1
 
 
 def test_packing_into_an_array(projection, monkeypatch):
     monkeypatch.setattr(projections, "_BLOCK", 7)
-    codec, x = Codec(32, 4, 0.5, projection), uneven(40)
+    codec, x = Codec(32, 4, 0.5, projection=projection), uneven(40)
     out = np.zeros((40, 16), np.uint8)
     assert codec.pack(x, out=out) is out
     assert np.array_equal(out, codec.pack(x))
@@ -156,7 +156,9 @@ def test_fit_of_a_codec():
         estimate: Estimate = codec.report(documents, queries).recall_uncut[10]
         return estimate.mean
 
-    others = [recall(Codec(32, 4, limit, codec.projection)) for limit in codec.limit * np.array([0.5, 0.7, 1.4, 2])]
+    others = [
+        recall(Codec(32, 4, limit, projection=codec.projection)) for limit in codec.limit * np.array([0.5, 0.7, 1.4, 2])
+    ]
     assert recall(codec) > max(others) - 0.01
     assert recall(codec) > recall(Codec(32, 4, codec.limit)) + 0.2
 
@@ -184,7 +186,12 @@ def test_fit_of_odd_data(bits):
 
 
 def test_files(projection, tmp_path):
-    for codec in (Codec(), Codec(30, 8, 0.1), Codec(32, 4, 0.18, projection)):
+    for codec in (
+        Codec(),
+        Codec(30, 8, 0.1),
+        Codec(32, 4, 0.18, projection=projection),
+        Codec(30, 4, spacing="normal"),
+    ):
         codec.save(tmp_path / "codec.npz")
         assert Codec.load(tmp_path / "codec.npz") == codec
         assert Codec.load(str(tmp_path / "codec.npz")) == codec
@@ -193,7 +200,7 @@ def test_files(projection, tmp_path):
 
 def test_wrong_files(tmp_path):
     path = tmp_path / "codec.npz"
-    good = {"frazil_codec": 1, "dim": 32, "bits": 4, "limit": 0.18}
+    good = {"frazil_codec": 1, "dim": 32, "bits": 4, "limit": 0.18, "spacing": "uniform"}
 
     def written(**arrays):
         np.savez(path, **arrays)
@@ -218,6 +225,8 @@ def test_wrong_files(tmp_path):
         (written(**good | {"limit": np.nan}), "limit"),
         (written(**good | {"limit": np.ones(2)}), "limit"),
         (written(**good | {"dim": "a"}), "dim"),
+        (written(**good | {"spacing": "odd"}), "spacing"),
+        (written(**good | {"spacing": 1}), "spacing"),
         (written(**good | {"other": 1}), "other"),
         (written(**good | {"projection": np.ones(3)}), "matrix"),
         (written(**good | {"projection": np.ones((40, 31))}), "projection"),

@@ -494,6 +494,30 @@ std::uint64_t dot_peak(std::uint64_t rounds, const std::uint8_t* codes, const st
 constexpr TileKernels kTiles{
     kGroup, 4, tile_bytes, {load_tile<true>, load_tile<true>}, {dot_tile<kInt4>, dot_tile<kInt8>}};
 
+// ---------------------------------------------------------------- expand
+
+void expand(const std::uint8_t* rows, std::ptrdiff_t stride, std::size_t n, std::size_t row_bytes,
+            const std::uint8_t* levels, std::uint8_t* out) {
+  constexpr std::size_t kBytes = 32;
+  const __m256i table = _mm256_broadcastsi128_si256(_mm_loadu_si128(reinterpret_cast<const __m128i*>(levels)));
+  const auto expand_bytes = [&](__m256i bytes, std::uint8_t* to) FRAZIL_INLINE {
+    const __m256i even = _mm256_shuffle_epi8(table, high_nibbles(bytes));
+    const __m256i odd = _mm256_shuffle_epi8(table, low_nibbles(bytes));
+    const __m256i low = _mm256_unpacklo_epi8(even, odd), high = _mm256_unpackhi_epi8(even, odd);
+    store256(to, _mm256_permute2x128_si256(low, high, 0x20));
+    store256(to + 32, _mm256_permute2x128_si256(low, high, 0x31));
+  };
+  for (std::size_t r = 0; r < n; ++r, rows += stride, out += 2 * row_bytes) {
+    std::size_t i = 0;
+    for (; i + kBytes <= row_bytes; i += kBytes) expand_bytes(load256(rows + i), out + 2 * i);
+    if (i < row_bytes) {
+      std::uint8_t last[2 * kBytes];
+      expand_bytes(load_bytes(rows + i, row_bytes - i), static_cast<std::uint8_t*>(last));
+      std::memcpy(out + 2 * i, last, 2 * (row_bytes - i));
+    }
+  }
+}
+
 // ---------------------------------------------------------------- refine
 
 struct RefineVector {
@@ -532,6 +556,7 @@ extern constinit const Kernels kernels_avx2{
     .unpack = {unpack<kInt4>, unpack<kInt8>},
     .metric_rows = metric_rows<RefineVector>,
     .refine_row = refine_row<RefineVector>,
+    .expand = expand,
     .dot_rows = {dot_rows<kInt4>, dot_rows<kInt8>},
     .dot_picked = {dot_picked<kInt4>, dot_picked<kInt8>},
     .float_rows = {float_rows<kInt4>, float_rows<kInt8>},

@@ -480,6 +480,26 @@ constexpr TileKernels kTiles{kGroup,
                              {load_tile<1, kInt4, tile_bias(kInt4)>, load_tile<1, kInt8, tile_bias(kInt8)>},
                              {dot_tile<kInt4>, dot_tile<kInt8>}};
 
+// ---------------------------------------------------------------- expand
+
+void expand(const std::uint8_t* rows, std::ptrdiff_t stride, std::size_t n, std::size_t row_bytes,
+            const std::uint8_t* levels, std::uint8_t* out) {
+  constexpr std::size_t kBytes = 16;
+  const uint8x16_t table = load128(levels);
+  const auto expand_bytes = [&](uint8x16_t bytes, std::uint8_t* to) FRAZIL_INLINE {
+    vst2q_u8(to, {{vqtbl1q_u8(table, high_nibbles(bytes)), vqtbl1q_u8(table, low_nibbles(bytes))}});
+  };
+  for (std::size_t r = 0; r < n; ++r, rows += stride, out += 2 * row_bytes) {
+    std::size_t i = 0;
+    for (; i + kBytes <= row_bytes; i += kBytes) expand_bytes(load128(rows + i), out + 2 * i);
+    if (i < row_bytes) {
+      std::uint8_t last[2 * kBytes];
+      expand_bytes(load_bytes(rows + i, row_bytes - i), static_cast<std::uint8_t*>(last));
+      std::memcpy(out + 2 * i, last, 2 * (row_bytes - i));
+    }
+  }
+}
+
 // ---------------------------------------------------------------- refine
 
 struct RefineVector {
@@ -517,6 +537,7 @@ extern constinit const Kernels kernels_neon{
     .unpack = {unpack<kInt4>, unpack<kInt8>},
     .metric_rows = metric_rows<RefineVector>,
     .refine_row = refine_row<RefineVector>,
+    .expand = expand,
     .dot_rows = {dot_rows<Unit, kInt4>, dot_rows<Unit, kInt8>},
     .dot_picked = {dot_picked<Unit, kInt4>, dot_picked<Unit, kInt8>},
     .float_rows = {float_rows<kInt4>, float_rows<kInt8>},

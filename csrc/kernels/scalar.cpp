@@ -70,6 +70,16 @@ void unpack(const std::uint8_t* rows, std::ptrdiff_t stride, std::size_t n, std:
   }
 }
 
+void expand(const std::uint8_t* rows, std::ptrdiff_t stride, std::size_t n, std::size_t row_bytes,
+            const std::uint8_t* levels, std::uint8_t* out) {
+  for (std::size_t r = 0; r < n; ++r, rows += stride) {
+    for (std::size_t j = 0; j < row_bytes; ++j, out += 2) {
+      out[0] = levels[rows[j] >> 4];
+      out[1] = levels[rows[j] & 15];
+    }
+  }
+}
+
 template <Width W>
 std::int32_t dot_row(const std::uint8_t* row, std::size_t row_bytes, const std::int8_t* query) {
   std::int32_t sum = 0;
@@ -232,6 +242,7 @@ extern constinit const Kernels kernels_scalar{
     .unpack = {unpack<kInt4>, unpack<kInt8>},
     .metric_rows = metric_rows,
     .refine_row = refine_row,
+    .expand = expand,
     .dot_rows = {dot_rows<kInt4>, dot_rows<kInt8>},
     .dot_picked = {dot_picked<kInt4>, dot_picked<kInt8>},
     .float_rows = {float_rows<kInt4>, float_rows<kInt8>},

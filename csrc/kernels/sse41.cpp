@@ -514,6 +514,29 @@ std::uint64_t dot_peak(std::uint64_t rounds, const std::uint8_t* codes, const st
 
 constexpr TileKernels kTiles{kGroup, 8, tile_bytes, {load_tile, load_tile}, {dot_tile<kInt4>, dot_tile<kInt8>}};
 
+// ---------------------------------------------------------------- expand
+
+void expand(const std::uint8_t* rows, std::ptrdiff_t stride, std::size_t n, std::size_t row_bytes,
+            const std::uint8_t* levels, std::uint8_t* out) {
+  constexpr std::size_t kBytes = 16;
+  const __m128i table = load128(levels);
+  const auto expand_bytes = [&](__m128i bytes, std::uint8_t* to) FRAZIL_INLINE {
+    const __m128i even = _mm_shuffle_epi8(table, high_nibbles(bytes)),
+                  odd = _mm_shuffle_epi8(table, low_nibbles(bytes));
+    store128(to, _mm_unpacklo_epi8(even, odd));
+    store128(to + 16, _mm_unpackhi_epi8(even, odd));
+  };
+  for (std::size_t r = 0; r < n; ++r, rows += stride, out += 2 * row_bytes) {
+    std::size_t i = 0;
+    for (; i + kBytes <= row_bytes; i += kBytes) expand_bytes(load128(rows + i), out + 2 * i);
+    if (i < row_bytes) {
+      std::uint8_t last[2 * kBytes];
+      expand_bytes(load_bytes(rows + i, row_bytes - i), static_cast<std::uint8_t*>(last));
+      std::memcpy(out + 2 * i, last, 2 * (row_bytes - i));
+    }
+  }
+}
+
 // ---------------------------------------------------------------- refine
 
 struct RefineVector {
@@ -549,6 +572,7 @@ extern constinit const Kernels kernels_sse41{
     .unpack = {unpack<kInt4>, unpack<kInt8>},
     .metric_rows = metric_rows<RefineVector>,
     .refine_row = refine_row<RefineVector>,
+    .expand = expand,
     .dot_rows = {dot_rows<kInt4>, dot_rows<kInt8>},
     .dot_picked = {dot_picked<kInt4>, dot_picked<kInt8>},
     .float_rows = {float_rows<kInt4>, float_rows<kInt8>},

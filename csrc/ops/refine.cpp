@@ -13,7 +13,8 @@ namespace frazil {
 namespace {
 
 constexpr std::size_t kChunkRows = 32;
-constexpr std::size_t kBlockRows = 8;            // whose products with the metric are made together
+constexpr std::size_t kBlockRows = 8;            // at most, whose products with the metric are made together
+constexpr std::size_t kBlockWork = 1 << 25;      // at most, of those products: some milliseconds
 constexpr std::size_t kWorkPerThread = 1 << 18;  // multiplications, roughly
 constexpr std::size_t kPassesPerRow = 8;         // over a row's values, without a metric
 
@@ -48,7 +49,7 @@ class Loss::Block {
     if (metric) {
       kernels_.metric_rows(loss_.metric_.data(), stride_, format_.dim, errors_.data(), n, gradients_.data());
     }
-    const auto last = static_cast<std::size_t>(format_.levels());
+    const auto last = static_cast<std::size_t>(format_.last());
     for (std::size_t r = 0; r < n; ++r) {
       std::uint8_t* const row = rows + r * format_.row_bytes();
       if (zero_[r]) continue;
@@ -63,7 +64,7 @@ class Loss::Block {
           .most = kMostMoves * format_.dim,
           .metric = metric ? loss_.metric_.data() : nullptr,
           .levels = loss_.levels_.data(),
-          .last = format_.levels(),
+          .last = format_.last(),
           .values = values_.data() + r * stride_,
           .bend = bends_.data() + r * stride_,
           .weight = weight(),
@@ -79,7 +80,10 @@ class Loss::Block {
 
  private:
   // Of the squared error along the vector, beyond what the metric says: in half steps.
-  float weight() const { return static_cast<float>((kAlong - 1) * format_.half_step() * format_.half_step()); }
+  float weight() const {
+    const double half_step = format_.expanded().half_step();
+    return static_cast<float>((kAlong - 1) * half_step * half_step);
+  }
 
   std::size_t code_of(const std::uint8_t* row, std::size_t i) const {
     return static_cast<std::size_t>(format_.width == kInt4 ? code_at<kInt4>(row, i) : code_at<kInt8>(row, i));
@@ -99,7 +103,7 @@ class Loss::Block {
     double squares = 0;
     const std::vector<double>& x = reader_.doubles(number, squares);
     zero_[r] = squares == 0;
-    const double scale = zero_[r] ? 0 : 2 * (format_.steps_per_unit() / std::sqrt(squares));
+    const double scale = zero_[r] ? 0 : 2 * (format_.expanded().steps_per_unit() / std::sqrt(squares));
     float* const values = values_.data() + r * stride_;
     float* const errors = errors_.data() + r * stride_;
     float* const bends = bends_.data() + r * stride_;
@@ -134,8 +138,9 @@ Loss::Loss(const Format& format, const Metric* metric)
     : format_(format),
       stride_((format.dim + kRefineAlign - 1) / kRefineAlign * kRefineAlign),
       diagonal_(stride_, 1.0f) {
-  for (int code = 0; code <= format.levels(); ++code) {
-    levels_.push_back(static_cast<float>(2 * code - format.levels()));
+  for (int code = 0; code <= format.last(); ++code) {
+    const int level = format.normal ? kNormalLevels[code] : code;
+    levels_.push_back(static_cast<float>(2 * level - format.expanded().levels()));
   }
   if (metric == nullptr) return;
   if (metric->dim != format.dim) {
@@ -152,9 +157,10 @@ Loss::Loss(const Format& format, const Metric* metric)
 void Loss::refine_rows(const Kernels& kernels, const FloatMatrix& x, std::size_t begin, std::size_t end,
                        std::uint8_t* codes) const {
   Block block(*this, kernels, x);
-  for (std::size_t row = begin; row < end; row += kBlockRows) {
+  const std::size_t rows = std::clamp<std::size_t>(kBlockWork / (stride_ * stride_), 1, kBlockRows);
+  for (std::size_t row = begin; row < end; row += rows) {
     parallel::checkpoint();
-    block.refine(row, std::min(kBlockRows, end - row), codes + (row - begin) * format_.row_bytes());
+    block.refine(row, std::min(rows, end - row), codes + (row - begin) * format_.row_bytes());
   }
 }
 

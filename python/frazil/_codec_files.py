@@ -17,12 +17,13 @@ if TYPE_CHECKING:
 __all__ = ["load_codec", "save_codec"]
 
 _VERSION = 1
-_NUMBERS = {"frazil_codec": "i", "dim": "i", "bits": "i", "limit": "f"}
+_SCALARS = {"frazil_codec": "i", "dim": "i", "bits": "i", "limit": "f", "spacing": "U"}
 
 
 def save_codec(codec: Codec, path: Path) -> None:
     """See `Codec.save`."""
     arrays: dict[str, Any] = {"frazil_codec": _VERSION, "dim": codec.dim, "bits": codec.bits, "limit": codec.limit}
+    arrays["spacing"] = codec.spacing
     if codec.projection is not None:
         arrays["projection"] = codec.projection.matrix
     with whole_file(path) as partial, partial.open("wb") as file:
@@ -39,9 +40,9 @@ def load_codec(path: Path) -> dict[str, Any]:
     version = found.get("frazil_codec")
     if version is not None and version.shape == () and version.dtype.kind == "i" and version > _VERSION:
         raise ValueError(f"{path}: is of format {version}; this frazil reads format {_VERSION}")
-    wrong = [name for name, kind in _NUMBERS.items() if name not in found or found[name].dtype.kind != kind]
-    wrong += [name for name in _NUMBERS if name in found and found[name].shape != ()]
-    wrong += [name for name in found if name not in (*_NUMBERS, "projection")]
+    wrong = [name for name, kind in _SCALARS.items() if name not in found or found[name].dtype.kind != kind]
+    wrong += [name for name in _SCALARS if name in found and found[name].shape != ()]
+    wrong += [name for name in found if name not in (*_SCALARS, "projection")]
     if wrong or version != _VERSION:
         raise ValueError(
             f"{path}: holds no codec of frazil's: {', '.join(wrong) or 'frazil_codec'} is not what it should be"
@@ -52,6 +53,7 @@ def load_codec(path: Path) -> dict[str, Any]:
             "dim": int(found["dim"]),
             "bits": int(found["bits"]),
             "limit": float(found["limit"]),
+            "spacing": str(found["spacing"]),
             "projection": None if projection is None else Projection(projection),
         }
     except (TypeError, ValueError) as error:

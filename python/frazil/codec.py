@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 __all__ = ["ARCTIC_INT4", "ARCTIC_INT8", "Codec", "Hits"]
 
 _DEFAULT_LIMITS = {4: 0.18, 8: 0.30}  # the recipe's, from the model card of snowflake-arctic-embed-m-v1.5
+# For 256 dimensions: the outermost level of a normal distribution's 16, 2.73 standard deviations of 1/16 each.
+_NORMAL_LIMIT = 0.17
 
 
 class Hits(NamedTuple):
@@ -49,25 +51,34 @@ class Codec:
     Args:
         dim: dimensions kept, 2 to 4,096; even where `bits` is 4, so that a row fills whole bytes.
         bits: 4 or 8 bits a dimension.
-        limit: the codes cover -limit to +limit, 1e-6 to 1e6; None is the recipe's: 0.18 for 4 bits, 0.30 for 8.
+        limit: the codes cover -limit to +limit, 1e-6 to 1e6; None is the recipe's: 0.18 for 4 bits, 0.30 for 8; 0.17
+            for normal spacing.
+        spacing: "uniform", the recipe's; or, for 4 bits, "normal": levels lie closer where a normal distribution has
+            more values (docs/format.md §1). Better recall if the codes are refined, slower searches: docs/refine.md.
         projection: vectors and queries go through it first, to `dim` dimensions, instead of being truncated; None:
             they are truncated.
 
     Raises:
-        TypeError: `dim` or `bits` is not an integer, `limit` not a number, or `projection` not a `Projection`.
+        TypeError: `dim` or `bits` is not an integer, `limit` not a number, `spacing` not a string, or `projection` not
+            a `Projection`.
         ValueError: one of them is outside the values above, or `projection` has other dimensions.
     """
 
     dim: int = 256
     bits: int = 4
     limit: float = None  # type: ignore[assignment]  # __post_init__ fills it in
+    spacing: str = "uniform"
     projection: Projection | None = None
 
     def __post_init__(self) -> None:
         dim, bits = as_small(self.dim, "dim"), as_small(self.bits, "bits")
-        limit = _DEFAULT_LIMITS.get(bits, 0.18) if self.limit is None else self.limit
-        limit = as_number(limit, "limit")
-        _native.check_codec(dim, bits, limit)
+        if not isinstance(self.spacing, str):
+            raise TypeError(f"spacing: expected a string, got {type(self.spacing).__name__}")
+        if self.spacing not in ("uniform", "normal"):
+            raise ValueError(f"spacing: expected 'uniform' or 'normal', got {self.spacing!r}")
+        default = _NORMAL_LIMIT if self.spacing == "normal" else _DEFAULT_LIMITS.get(bits, 0.18)
+        limit = as_number(default if self.limit is None else self.limit, "limit")
+        _native.check_codec(dim, bits, limit, self.spacing == "normal")
         for name, value in (("dim", dim), ("bits", bits), ("limit", limit)):
             object.__setattr__(self, name, value)
         if self.projection is not None:
@@ -76,12 +87,17 @@ class Codec:
             if self.projection.dim != dim:
                 raise ValueError(f"projection: expected one to {dim} dimensions, got {self.projection!r}")
 
-    def __repr__(self) -> str:
-        last = "" if self.projection is None else f", projection={self.projection!r}"
-        return f"Codec(dim={self.dim}, bits={self.bits}, limit={self.limit}{last})"
-
     @classmethod
-    def fit(cls, sample: Any, dim: int = 256, bits: int = 4, *, project: bool | None = None, seed: int = 0) -> Codec:
+    def fit(
+        cls,
+        sample: Any,
+        dim: int = 256,
+        bits: int = 4,
+        *,
+        spacing: str = "uniform",
+        project: bool | None = None,
+        seed: int = 0,
+    ) -> Codec:
         """Choose a codec for vectors like those of a sample: its limit and, for models that need it, a projection.
 
         The limit is the one by which the scores of held-out rows and their nearest rows differ least from those of the
@@ -93,6 +109,7 @@ class Codec:
                 random. Fewer than d teach a projection little.
             dim: dimensions kept.
             bits: 4 or 8 bits a dimension.
+            spacing: as for the class.
             project: True: with a `Projection`; False: without one; None: as the sample says.
             seed: of random choices.
 
@@ -105,7 +122,7 @@ class Codec:
         """
         from frazil.quality.fitting import fit
 
-        return fit(cls(dim, bits), sample, project, seed)
+        return fit(cls(dim, bits, spacing=spacing), sample, project, seed)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the codec to a .npz file (docs/format.md §9), whole or not at all.
@@ -125,6 +142,11 @@ class Codec:
         """
         return cls(**load_codec(Path(path)))
 
+    def __repr__(self) -> str:
+        rest = "" if self.spacing == "uniform" else f", spacing={self.spacing!r}"
+        rest += "" if self.projection is None else f", projection={self.projection!r}"
+        return f"Codec(dim={self.dim}, bits={self.bits}, limit={self.limit}{rest})"
+
     @property
     def row_bytes(self) -> int:
         """Bytes of one packed vector: `dim * bits / 8`."""
@@ -137,8 +159,16 @@ class Codec:
 
     @property
     def step(self) -> float:
-        """The distance between two neighbouring decoded values: `2 * limit / levels`."""
-        return 2 * self.limit / self.levels
+        """What decoded values are whole multiples of, counted from -limit: `2 * limit / levels`.
+
+        With uniform spacing neighbours are one step apart; with normal spacing -limit and limit are 255 steps apart.
+        """
+        return 2 * self.limit / (255 if self.spacing == "normal" else self.levels)
+
+    @property
+    def _format(self) -> tuple[int, int, float, bool]:
+        """What the extension knows a codec by."""
+        return self.dim, self.bits, self.limit, self.spacing == "normal"
 
     def pack(
         self,
@@ -183,7 +213,7 @@ class Codec:
         is_refined, count = matrix is not None or bool(refine), as_threads(threads)
 
         def pack(rows: NDArray[Any], bfloat16: bool, into: NDArray[np.uint8] | None) -> NDArray[np.uint8]:
-            return _native.pack(rows, bfloat16, self.dim, self.bits, self.limit, is_refined, matrix, into, count)
+            return _native.pack(rows, bfloat16, *self._format, is_refined, matrix, into, count)
 
         if self.projection is None:
             return pack(*as_floats(x, "x"), out)
@@ -202,7 +232,7 @@ class Codec:
     def unpack(
         self, codes: Any, *, out: NDArray[np.float32] | None = None, threads: int | None = None
     ) -> NDArray[np.float32]:
-        """Decode codes: `x_hat = step * code - limit`.
+        """Decode codes: `x_hat = step * code - limit`, or with normal spacing the level of the code.
 
         The decoded vectors are close to unit norm, not exactly of unit norm.
 
@@ -219,7 +249,7 @@ class Codec:
             ValueError: wrong shape.
             TypeError: wrong dtype.
         """
-        return _native.unpack(as_codes(codes), self.dim, self.bits, self.limit, out, as_threads(threads))
+        return _native.unpack(as_codes(codes), *self._format, out, as_threads(threads))
 
     def score(
         self,
@@ -255,9 +285,7 @@ class Codec:
             array,
             bfloat16,
             as_codes(codes),
-            self.dim,
-            self.bits,
-            self.limit,
+            *self._format,
             as_small(query_bits, "query_bits"),
             out,
             as_threads(threads),
@@ -306,9 +334,7 @@ class Codec:
         array, bfloat16 = self._queries(queries)
         width = width_of(failure)
         options = (
-            self.dim,
-            self.bits,
-            self.limit,
+            *self._format,
             as_count(k, "k", 2**62),
             as_small(query_bits, "query_bits"),
             *as_allow(allow),

@@ -63,10 +63,10 @@ std::size_t size_of(FloatType type) {
   return kSizes[static_cast<int>(type)];
 }
 
-Format format_of(Width width, std::size_t dim) {
+Format format_of(Width width, std::size_t dim, bool normal) {
   std::size_t root = 1;
   while (root * root < dim) ++root;
-  return {dim, width, std::min(0.875, 3.0 / static_cast<double>(root))};
+  return {dim, width, std::min(0.875, 3.0 / static_cast<double>(root)), normal};
 }
 
 void write_float(FloatType type, int exponent, std::uint64_t word, std::uint8_t* to) {

@@ -46,6 +46,14 @@ void Stage::unpack(Kernels::Unpack* kernel, const std::uint8_t* rows, std::size_
   kernel(at, stride, n, format.dim, static_cast<float>(format.half_step()), out<float>(0, n * format.dim, layout.side));
 }
 
+void Stage::expand(Kernels::Expand* kernel, const std::uint8_t* rows, std::size_t n, std::size_t row_bytes,
+                   const std::uint8_t* levels, const Layout& layout) {
+  std::ptrdiff_t stride = 0;
+  const std::uint8_t* const at = place_rows(rows, n, row_bytes, layout, stride);
+  kernel(at, stride, n, row_bytes, placed(numbers_, levels, 16, layout.side),
+         out<std::uint8_t>(0, 2 * n * row_bytes, layout.side));
+}
+
 void Stage::dot_rows(Kernels::DotRows* kernel, const std::uint8_t* rows, std::size_t n, const Format& format,
                      const std::int8_t* query, const Layout& layout) {
   std::ptrdiff_t stride = 0;

@@ -15,6 +15,8 @@ class Stage {
                    const Format& format, const Layout& layout);
   void unpack(Kernels::Unpack* kernel, const std::uint8_t* rows, std::size_t n, const Format& format,
               const Layout& layout);
+  void expand(Kernels::Expand* kernel, const std::uint8_t* rows, std::size_t n, std::size_t row_bytes,
+              const std::uint8_t* levels, const Layout& layout);
   void dot_rows(Kernels::DotRows* kernel, const std::uint8_t* rows, std::size_t n, const Format& format,
                 const std::int8_t* query, const Layout& layout);
   void dot_picked(Kernels::DotPicked* kernel, const std::uint8_t* rows, std::size_t n, const Format& format,

@@ -42,7 +42,8 @@ _MOST_ROWS = 1 << 48
 _TABLES = {
     "properties": "(model TEXT, revision TEXT)",
     "codecs": "(kind TEXT PRIMARY KEY, dim INTEGER NOT NULL, bits INTEGER NOT NULL, code_limit REAL NOT NULL, "
-    "projection BLOB, refine INTEGER NOT NULL, metric BLOB, crc32 INTEGER NOT NULL) WITHOUT ROWID",
+    "spacing TEXT NOT NULL, projection BLOB, refine INTEGER NOT NULL, metric BLOB, crc32 INTEGER NOT NULL) "
+    "WITHOUT ROWID",
     "state": "(generation INTEGER NOT NULL, rows INTEGER NOT NULL, dead INTEGER NOT NULL, version INTEGER NOT NULL, "
     "sketch_rows INTEGER NOT NULL)",
     "items": "(row INTEGER PRIMARY KEY, id NOT NULL UNIQUE, document TEXT, metadata TEXT, crc32 INTEGER NOT NULL)",
@@ -420,7 +421,7 @@ def create_schema(catalog: Catalog, properties: Properties) -> None:
     for kind, codec, refine in rows:
         if codec is not None:
             catalog._run(
-                "INSERT INTO codecs VALUES (?, ?, ?, ?, ?, ?, ?, ?)", (kind, *row_of_codec(kind, codec, refine))
+                "INSERT INTO codecs VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", (kind, *row_of_codec(kind, codec, refine))
             )
     catalog.commit()
 

@@ -8,6 +8,7 @@ import math
 import struct
 import zlib
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -21,10 +22,11 @@ __all__ = ["codec_of_row", "codec_of_text", "row_of_codec", "text_of_codec"]
 
 
 def row_of_codec(kind: str, codec: Codec, refine: bool | Metric) -> tuple[Any, ...]:
-    """Return dim, bits, limit, projection, refine, metric and the checksum (docs/format.md §8)."""
+    """Return dim, bits, limit, spacing, projection, refine, metric and the checksum (docs/format.md §8)."""
     projection = None if codec.projection is None else _as_bytes(codec.projection.matrix)
     metric = _as_bytes(refine.matrix) if isinstance(refine, Metric) else None
-    row = codec.dim, codec.bits, codec.limit, projection, int(metric is not None or bool(refine)), metric
+    refined = int(metric is not None or bool(refine))
+    row = codec.dim, codec.bits, codec.limit, codec.spacing, projection, refined, metric
     return (*row, _checksum(kind, row))
 
 
@@ -35,22 +37,23 @@ def codec_of_row(kind: str, row: Sequence[Any]) -> tuple[Codec, bool | Metric]:
         ValueError, TypeError, OverflowError: it means none.
     """
     *columns, crc32 = row
-    dim, bits, limit, projection, refine, metric = columns
-    for value, kinds in ((dim, int), (bits, int), (limit, float), (projection, bytes | None), (metric, bytes | None)):
-        if not isinstance(value, kinds):
+    dim, bits, limit, spacing, projection, refine, metric = columns
+    kinds = int, int, float, str, bytes | None, int, bytes | None
+    for value, wanted in zip(columns, kinds, strict=True):
+        if not isinstance(value, wanted):
             raise TypeError(f"a {type(value).__name__} where there is none")
     if refine not in (0, 1) or (metric is not None and not refine):
         raise ValueError(f"refine is {refine!r}")
-    codec = Codec(dim, bits, limit)  # before anything is measured by dim
+    codec = Codec(dim, bits, limit, spacing)  # before anything is measured by dim
     if crc32 != _checksum(kind, columns):
         raise ValueError(f"the checksum of {kind!r} is wrong")
     return _codec(codec, projection), bool(refine) if metric is None else Metric(_as_matrix(metric, dim, "metric"))
 
 
 def text_of_codec(codec: Codec, refine: bool | Metric) -> str:
-    """Return JSON: dim, bits, limit; and what there is of projection, refine (true) and metric."""
-    dim, bits, limit, projection, refined, metric, _ = row_of_codec("", codec, refine)
-    told: dict[str, Any] = {"dim": dim, "bits": bits, "limit": limit}
+    """Return JSON: dim, bits, limit, spacing; and what there is of projection, refine (true) and metric."""
+    dim, bits, limit, spacing, projection, refined, metric, _ = row_of_codec("", codec, refine)
+    told: dict[str, Any] = {"dim": dim, "bits": bits, "limit": limit, "spacing": spacing}
     if refined:
         told["refine"] = True
     for name, matrix in (("projection", projection), ("metric", metric)):
@@ -82,8 +85,7 @@ def codec_of_text(text: str | bytes) -> tuple[Codec, bool | Metric]:
 def _codec(codec: Codec, projection: bytes | None) -> Codec:
     if projection is None:
         return codec
-    matrix = _as_matrix(projection, codec.dim, "projection")
-    return Codec(codec.dim, codec.bits, codec.limit, Projection(matrix))
+    return replace(codec, projection=Projection(_as_matrix(projection, codec.dim, "projection")))
 
 
 def _as_bytes(matrix: NDArray[np.float32]) -> bytes:
@@ -98,8 +100,10 @@ def _as_matrix(data: bytes, dim: int, name: str) -> NDArray[np.float32]:
 
 
 def _checksum(kind: str, columns: Sequence[Any]) -> int:
-    dim, bits, limit, projection, refine, metric = columns
+    dim, bits, limit, spacing, projection, refine, metric = columns
     if not math.isfinite(limit):
         raise ValueError(f"limit is {limit}")
     crc32 = zlib.crc32(struct.pack("<IIdI", dim, bits, limit, refine), zlib.crc32(kind.encode()))
-    return zlib.crc32(metric or b"", zlib.crc32(projection or b"", crc32))
+    for data in (spacing.encode(), projection, metric):
+        crc32 = zlib.crc32(data or b"", crc32)
+    return crc32
