@@ -18,6 +18,7 @@
 #include "cpu.h"
 #include "dispatch.h"
 #include "ops/pack.h"
+#include "ops/refine.h"
 #include "ops/score.h"
 #include "ops/search.h"
 #include "ops/sketch.h"
@@ -165,23 +166,35 @@ std::vector<py::ssize_t> shape2(bool single, std::size_t rows, std::size_t colum
 // How many threads may work: what was asked for, or as many as there are CPUs for this process.
 unsigned allowed_threads(std::optional<unsigned> threads) { return threads ? *threads : parallel::default_threads(); }
 
-py::array py_pack(const py::array& x, bool bfloat16, long dim, long bits, double limit, const py::object& out,
+py::array py_pack(const py::array& x, bool bfloat16, long dim, long bits, double limit, bool normal, bool refine,
+                  const std::optional<py::array_t<float, py::array::c_style>>& matrix, const py::object& out,
                   std::optional<unsigned> threads) {
-  const Format format = checked_format(dim, bits, limit);
+  const Format format = checked_format(dim, bits, limit, normal);
   const FloatMatrix in = borrow_floats(x, bfloat16, "x");
   check_columns("x", in, format);
+  std::optional<Metric> metric;
+  if (matrix) metric = Metric{matrix->data(), static_cast<std::size_t>(matrix->shape(0))};
   auto codes = output<std::uint8_t>(out, shape2(in.single, in.rows, format.row_bytes()), "uint8", {&x});
   std::uint8_t* const to = codes.mutable_data();
   {
     const Unlocked unlocked;
-    pack(format, in, "x", allowed_threads(threads), to);
+    if (refine) {
+      pack_refined(format, in, "x", metric ? &*metric : nullptr, allowed_threads(threads), to);
+    } else {
+      pack(format, in, "x", allowed_threads(threads), to);
+    }
   }
   return codes;
 }
 
-py::array py_unpack(py::array_t<std::uint8_t> codes, long dim, long bits, double limit, const py::object& out,
-                    std::optional<unsigned> threads) {
-  const Format format = checked_format(dim, bits, limit);
+// For codes that are written part by part.
+py::array output_codes(const py::object& out, const std::vector<py::ssize_t>& shape, const py::array& x) {
+  return output<std::uint8_t>(out, shape, "uint8", {&x});
+}
+
+py::array py_unpack(py::array_t<std::uint8_t> codes, long dim, long bits, double limit, bool normal,
+                    const py::object& out, std::optional<unsigned> threads) {
+  const Format format = checked_format(dim, bits, limit, normal);
   const CodeMatrix in = borrow_codes(codes, format, true);
   auto values = output<float>(out, shape2(in.single, in.rows, format.dim), "float32", {&codes});
   float* const to = values.mutable_data();
@@ -201,16 +214,16 @@ struct Scoring {
 };
 
 Scoring checked_scoring(const py::array& queries, bool bfloat16, py::array_t<std::uint8_t>& codes, long dim, long bits,
-                        double limit, long query_bits) {
-  const Format format = checked_format(dim, bits, limit);
+                        double limit, bool normal, long query_bits) {
+  const Format format = checked_format(dim, bits, limit, normal);
   const FloatMatrix x = borrow_floats(queries, bfloat16, "queries");
   check_columns("queries", x, format);
   return {format, x, borrow_codes(codes, format, false), checked_query_bits(query_bits)};
 }
 
 py::array py_score(const py::array& queries, bool bfloat16, py::array_t<std::uint8_t> codes, long dim, long bits,
-                   double limit, long query_bits, const py::object& out, std::optional<unsigned> threads) {
-  const Scoring in = checked_scoring(queries, bfloat16, codes, dim, bits, limit, query_bits);
+                   double limit, bool normal, long query_bits, const py::object& out, std::optional<unsigned> threads) {
+  const Scoring in = checked_scoring(queries, bfloat16, codes, dim, bits, limit, normal, query_bits);
   const auto shape = shape2(in.queries.single, in.queries.rows, in.codes.rows);
   auto scores = output<float>(out, shape, "float32", {&queries, &codes});
   float* const to = scores.mutable_data();
@@ -251,11 +264,11 @@ std::pair<py::array_t<float>, py::array_t<std::int64_t>> new_hits(const Scoring&
 }
 
 std::pair<py::array, py::array> py_search(const py::array& queries, bool bfloat16, py::array_t<std::uint8_t> codes,
-                                          long dim, long bits, double limit, std::size_t k, long query_bits,
-                                          const std::optional<py::array>& allow_mask,
+                                          long dim, long bits, double limit, bool normal, std::size_t k,
+                                          long query_bits, const std::optional<py::array>& allow_mask,
                                           const std::optional<py::array_t<std::int64_t>>& allow_rows,
                                           std::optional<unsigned> threads) {
-  const Scoring in = checked_scoring(queries, bfloat16, codes, dim, bits, limit, query_bits);
+  const Scoring in = checked_scoring(queries, bfloat16, codes, dim, bits, limit, normal, query_bits);
   const AllowedRows allowed = allowed_rows(allow_mask, allow_rows, in.codes.rows);
   auto [scores, rows] = new_hits(in, k, allowed);
   float* const scores_to = scores.mutable_data();
@@ -273,9 +286,9 @@ Sketch borrow_sketch(const py::array_t<std::uint8_t, py::array::c_style>& data) 
   return read_sketch(data.data(), static_cast<std::size_t>(data.size()));
 }
 
-py::array py_build_sketch(py::array_t<std::uint8_t> codes, long dim, long bits, double limit, const py::object& out,
-                          std::optional<unsigned> threads) {
-  const Format format = checked_format(dim, bits, limit);
+py::array py_build_sketch(py::array_t<std::uint8_t> codes, long dim, long bits, double limit, bool normal,
+                          const py::object& out, std::optional<unsigned> threads) {
+  const Format format = checked_format(dim, bits, limit, normal);
   const CodeMatrix in = borrow_codes(codes, format, false);
   auto data = output<std::uint8_t>(out, {static_cast<py::ssize_t>(sketch_bytes(format, in.rows))}, "uint8", {&codes});
   std::uint8_t* const to = data.mutable_data();
@@ -291,14 +304,12 @@ std::tuple<std::size_t, std::size_t, int> py_read_sketch(const py::array_t<std::
   return {sketch.rows, sketch.shape.dim, sketch.code_bits};
 }
 
-std::pair<py::array, py::array> py_search_by_sketch(const py::array& queries, bool bfloat16,
-                                                    py::array_t<std::uint8_t> codes,
-                                                    const py::array_t<std::uint8_t, py::array::c_style>& data,
-                                                    double width, long dim, long bits, double limit, std::size_t k,
-                                                    long query_bits, const std::optional<py::array>& allow_mask,
-                                                    const std::optional<py::array_t<std::int64_t>>& allow_rows,
-                                                    std::optional<unsigned> threads) {
-  const Scoring in = checked_scoring(queries, bfloat16, codes, dim, bits, limit, query_bits);
+std::pair<py::array, py::array> py_search_by_sketch(
+    const py::array& queries, bool bfloat16, py::array_t<std::uint8_t> codes,
+    const py::array_t<std::uint8_t, py::array::c_style>& data, double width, long dim, long bits, double limit,
+    bool normal, std::size_t k, long query_bits, const std::optional<py::array>& allow_mask,
+    const std::optional<py::array_t<std::int64_t>>& allow_rows, std::optional<unsigned> threads) {
+  const Scoring in = checked_scoring(queries, bfloat16, codes, dim, bits, limit, normal, query_bits);
   const Sketch sketch = borrow_sketch(data);
   check_sketch(sketch, in.format, in.codes);
   const AllowedRows allowed = allowed_rows(allow_mask, allow_rows, in.codes.rows);
@@ -358,22 +369,26 @@ PYBIND11_MODULE(_native_unchecked, module, py::mod_gil_not_used(), py::multiple_
 
   // Arrays are of the right type, and counts at least 1: frazil/_arrays.py sees to that.
   module.def(
-      "check_codec", [](long dim, long bits, double limit) { checked_format(dim, bits, limit); }, "dim"_a, "bits"_a,
-      "limit"_a);
-  module.def("pack", py_pack, "x"_a, "bfloat16"_a, "dim"_a, "bits"_a, "limit"_a, "out"_a, "threads"_a);
-  module.def("unpack", py_unpack, "codes"_a, "dim"_a, "bits"_a, "limit"_a, "out"_a, "threads"_a);
-  module.def("score", py_score, "queries"_a, "bfloat16"_a, "codes"_a, "dim"_a, "bits"_a, "limit"_a, "query_bits"_a,
+      "check_codec", [](long dim, long bits, double limit, bool normal) { checked_format(dim, bits, limit, normal); },
+      "dim"_a, "bits"_a, "limit"_a, "normal"_a);
+  module.def("output_codes", output_codes, "out"_a, "shape"_a, "x"_a);
+  module.def("pack", py_pack, "x"_a, "bfloat16"_a, "dim"_a, "bits"_a, "limit"_a, "normal"_a, "refine"_a, "matrix"_a,
              "out"_a, "threads"_a);
-  module.def("search", py_search, "queries"_a, "bfloat16"_a, "codes"_a, "dim"_a, "bits"_a, "limit"_a, "k"_a,
+  module.def("unpack", py_unpack, "codes"_a, "dim"_a, "bits"_a, "limit"_a, "normal"_a, "out"_a, "threads"_a);
+  module.def("score", py_score, "queries"_a, "bfloat16"_a, "codes"_a, "dim"_a, "bits"_a, "limit"_a, "normal"_a,
+             "query_bits"_a, "out"_a, "threads"_a);
+  module.def("search", py_search, "queries"_a, "bfloat16"_a, "codes"_a, "dim"_a, "bits"_a, "limit"_a, "normal"_a, "k"_a,
              "query_bits"_a, "allow_mask"_a, "allow_rows"_a, "threads"_a);
-  module.def("build_sketch", py_build_sketch, "codes"_a, "dim"_a, "bits"_a, "limit"_a, "out"_a, "threads"_a);
+  module.def("build_sketch", py_build_sketch, "codes"_a, "dim"_a, "bits"_a, "limit"_a, "normal"_a, "out"_a,
+             "threads"_a);
   module.def(
       "sketch_size",
-      [](long dim, long bits, std::size_t rows) { return sketch_bytes(checked_format(dim, bits, 1), rows); }, "dim"_a,
-      "bits"_a, "rows"_a);
+      [](long dim, long bits, std::size_t rows) { return sketch_bytes(checked_format(dim, bits, 1, false), rows); },
+      "dim"_a, "bits"_a, "rows"_a);
   module.def("read_sketch", py_read_sketch, "data"_a);
   module.def("search_by_sketch", py_search_by_sketch, "queries"_a, "bfloat16"_a, "codes"_a, "data"_a, "width"_a,
-             "dim"_a, "bits"_a, "limit"_a, "k"_a, "query_bits"_a, "allow_mask"_a, "allow_rows"_a, "threads"_a);
+             "dim"_a, "bits"_a, "limit"_a, "normal"_a, "k"_a, "query_bits"_a, "allow_mask"_a, "allow_rows"_a,
+             "threads"_a);
 
   module.def("compiled_kernels", dispatch::compiled);
   module.def("runnable_kernels", dispatch::runnable);

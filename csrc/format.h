@@ -15,15 +15,25 @@ inline constexpr double kMaxLimit = 1e6;
 enum Width : int { kInt4 = 0, kInt8 = 1 };
 inline constexpr int kWidths = 2;
 
+// Codes of 4 bits whose levels are spaced as values of unit vectors are (docs/format.md §1) stand for 16 of the 256
+// levels of 8-bit codes: these.
+inline constexpr std::uint8_t kNormalLevels[16] = {0,   31,  52,  69,  84,  97,  109, 122,
+                                                   133, 146, 158, 171, 186, 203, 224, 255};
+
 struct Format {
   std::size_t dim;
   Width width;
   double limit;
+  bool normal = false;  // kNormalLevels; else all levels are equally far apart
 
   constexpr int bits() const { return width == kInt4 ? 4 : 8; }
-  constexpr int levels() const { return (1 << bits()) - 1; }
+  constexpr int last() const { return (1 << bits()) - 1; }  // the largest code
+  // Of levels that are equally far apart: how many steps lie between the first and the last.
+  constexpr int levels() const { return last(); }
   constexpr std::size_t row_bytes() const { return width == kInt4 ? dim / 2 : dim; }
-  // From a value of a unit vector to steps: 1 / c.
+  // What rows are once normal levels are 8-bit codes (ops/expand.h): all arithmetic is that of those.
+  constexpr Format expanded() const { return normal ? Format{dim, kInt8, limit} : *this; }
+  // Of levels that are equally far apart: from a value of a unit vector to steps, 1 / c.
   double steps_per_unit() const { return levels() / (2 * limit); }
   // Half a step, c / 2: a code stands for (2 * code - levels) * half_step().
   double half_step() const { return limit / levels(); }

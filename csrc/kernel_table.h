@@ -53,6 +53,38 @@ struct SketchPicks {
   float* bounds;
 };
 
+// Refining a row of codes (docs/format.md §3). Its arrays are `stride` numbers long: dim and zeros up to a multiple of
+// kRefineAlign.
+static constexpr std::size_t kRefineAlign = 64;
+// A gain is compared without its lowest bits, in which the dimension stands instead, counted down.
+static constexpr std::int32_t kRefineIndices = 4096;
+static_assert(kMaxDim <= kRefineIndices);
+
+struct Refinement {
+  std::size_t stride;
+  std::size_t most;     // moves
+  const float* metric;  // dim rows of `stride` numbers, symmetric; null is the identity
+  const float* levels;  // what a code stands for
+  int last;             // the largest code
+  const float* values;  // of the vector
+  const float* bend;    // half of the second derivative of the loss
+  float weight, along;  // of the product of the vector and the error; that product
+  float* gradient;      // the metric times the error
+  float *up, *down;     // from a code to its neighbours, 0 where there is none
+  std::uint8_t* codes;  // one each
+};
+
+// Moves a code against the slope of the loss. Returns by how much that changes its value.
+[[maybe_unused]] static float move_code(const Refinement& row, std::size_t i, float slope) {
+  const bool rises = slope < 0;
+  const float change = rises ? row.up[i] : -row.down[i];
+  const int code = row.codes[i] + (rises ? 1 : -1);
+  row.codes[i] = static_cast<std::uint8_t>(code);
+  row.up[i] = code < row.last ? row.levels[code + 1] - row.levels[code] : 0.0f;
+  row.down[i] = code > 0 ? row.levels[code] - row.levels[code - 1] : 0.0f;
+  return change;
+}
+
 struct Kernels {
   const char* name = {};
 
@@ -69,6 +101,21 @@ struct Kernels {
   using Unpack = void(const std::uint8_t* rows, std::ptrdiff_t stride, std::size_t n, std::size_t dim, float half_step,
                       float* out);
   Unpack* unpack[kWidths] = {};
+
+  // products[r * stride + i] = the sum of metric[j * stride + i] * rows[r * stride + j], j ascending. `stride` is a
+  // multiple of kRefineAlign, the metric has dim rows.
+  using MetricRows = void(const float* metric, std::size_t stride, std::size_t dim, const float* rows, std::size_t n,
+                          float* products);
+  MetricRows* metric_rows = {};
+
+  // Moves codes while that lowers the loss, one after the other; returns how many moves there were.
+  using RefineRow = std::size_t(const Refinement& row);
+  RefineRow* refine_row = {};
+
+  // Writes levels[code] for each code of 4 bits: 2 * row_bytes bytes a row, side by side.
+  using Expand = void(const std::uint8_t* rows, std::ptrdiff_t stride, std::size_t n, std::size_t row_bytes,
+                      const std::uint8_t* levels, std::uint8_t* out);
+  Expand* expand = {};
 
   // dots[r] = <query, row r>, one query (by planes) against rows where they lie.
   using DotRows = void(const std::uint8_t* rows, std::ptrdiff_t stride, std::size_t n, std::size_t row_bytes,
@@ -126,6 +173,9 @@ void for_each_slot(Kernels& a, const Kernels& b, Fn&& fn) {
   fn("pack_double_int8", a.pack_double[kInt8], b.pack_double[kInt8]);
   fn("unpack_int4", a.unpack[kInt4], b.unpack[kInt4]);
   fn("unpack_int8", a.unpack[kInt8], b.unpack[kInt8]);
+  fn("metric_rows", a.metric_rows, b.metric_rows);
+  fn("refine_row", a.refine_row, b.refine_row);
+  fn("expand", a.expand, b.expand);
   fn("dot_rows_int4", a.dot_rows[kInt4], b.dot_rows[kInt4]);
   fn("dot_rows_int8", a.dot_rows[kInt8], b.dot_rows[kInt8]);
   fn("dot_picked_int4", a.dot_picked[kInt4], b.dot_picked[kInt4]);

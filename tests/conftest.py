@@ -21,6 +21,7 @@ BEYOND_THE_CORE = (
     "demo",
     "encoder",
     "native",
+    "quality_commands",
     "stub",
     "torch",
     "wheel",
@@ -63,13 +64,16 @@ def isa(request):
     assert ran == {request.param}, f"forced {request.param}, but {ran or 'none'} ran"
 
 
+def data_folder():
+    """Return where collections of real text and embeddings are, if they are."""
+    return Path(os.environ.get("FRAZIL_DATA", Path(__file__).parents[2] / "shared" / "data"))
+
+
 def real_embeddings():
     """Return (name, float16 documents, float16 queries) of each collection of real embeddings at hand."""
-    default = Path(__file__).parents[2] / "shared" / "data"
-    folder = Path(os.environ.get("FRAZIL_DATA", default))
     return [
         (path.parent.name, np.load(path, mmap_mode="r"), np.load(path.with_name("queries.f16.npy"), mmap_mode="r"))
-        for path in sorted(folder.glob("*/corpus.f16.npy"))
+        for path in sorted(data_folder().glob("*/corpus.f16.npy"))
     ]
 
 

@@ -95,3 +95,12 @@ def code_rows(name, n, row_bytes):
     rows[3::8], rows[5::8] = 0xFF, 0
     rows[6::8, 0::2], rows[6::8, 1::2] = 0xF0, 0x0F
     return rows
+
+
+def metric_matrix(dim):
+    i = np.arange(dim)
+    low, high = np.minimum(i[:, None], i), np.maximum(i[:, None], i)
+    power = 2 ** int(np.ceil(np.log2(dim)))
+    matrix = ((low * 7 + high * 13) % 17 - 8) / (8 * power)
+    matrix[i, i] = 1 + i % 3 / 4
+    return matrix.astype(np.float32)

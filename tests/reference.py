@@ -32,6 +32,21 @@ def from_bytes(rows, bits):
     return codes
 
 
+# Codes of 4 bits of normal spacing are 8-bit codes of which there are only these.
+NORMAL = np.array([0, 31, 52, 69, 84, 97, 109, 122, 133, 146, 158, 171, 186, 203, 224, 255], np.uint8)
+
+
+def expanded(rows):
+    """Return the 8-bit codes (n, dim) that rows of normal spacing stand for."""
+    return NORMAL[from_bytes(rows, 4)]
+
+
+def to_normal(codes):
+    """Return the rows of normal spacing nearest to 8-bit codes (n, dim)."""
+    far = np.abs(np.arange(256)[:, None] - NORMAL.astype(int))
+    return to_bytes(np.argmin(far, axis=1)[codes], 4)  # of equal ones the first
+
+
 # ---------------------------------------------------------------- formulas
 
 
@@ -56,6 +71,14 @@ def pack(x, dim, bits, limit):
 
 def unpack(rows, bits, limit):
     return 2 * limit / levels_of(bits) * from_bytes(rows, bits) - limit
+
+
+def loss(x, rows, dim, bits, limit, metric=None, along=16):
+    """Return what the errors of codes cost, float64 (n,): by the metric, and `along` times along the vector."""
+    x = unit(x, dim)
+    r = unpack(rows, bits, limit) - x
+    metric = np.eye(dim) if metric is None else np.asarray(metric, np.float64)
+    return np.sum(r @ metric * r, axis=1) + (along - 1) * np.sum(r * x, axis=1) ** 2
 
 
 def integer_score(q, s, rows, bits, limit):
@@ -126,6 +149,63 @@ def pack_ordered(x, dim, bits, limit):
         t = x * high + (x * low - np.float32(0.5))
     codes = np.clip(np.rint(t).astype(np.int64) + half, 0, levels)
     return to_bytes(codes, bits)
+
+
+def refine_ordered(x, dim, bits, limit, metric=None, normal=False):
+    """Return refined rows of bytes (n, row_bytes), and how many moves each took; metric: float32 (dim, dim)."""
+    f32, stored = np.float32, bits
+    if normal:
+        bits, levels = 8, 2 * NORMAL.astype(f32) - 255
+        codes = from_bytes(to_normal(pack_ordered(x, dim, 8, limit)), 4).astype(np.int64)
+    else:
+        levels = np.arange(-levels_of(bits), levels_of(bits) + 1, 2, dtype=f32)
+        codes = from_bytes(pack_ordered(x, dim, bits, limit), bits).astype(np.int64)
+    up, down = np.append(np.diff(levels), f32(0)), np.append(f32(0), np.diff(levels))
+    with np.errstate(over="ignore", invalid="ignore"):
+        x, squares = in_range(x, dim)
+    half_step = limit / levels_of(bits)
+    norms = np.sqrt(squares)
+    scale = 2 * np.divide(levels_of(bits) / (2 * limit), norms, out=np.zeros_like(norms), where=norms > 0)[:, None]
+    v = (x.astype(np.float64) * scale).astype(f32)
+    r = levels[codes] - v
+    weight = f32(15 * half_step * half_step)
+    diagonal = np.ones(dim, f32) if metric is None else np.diagonal(metric)
+    bend = (diagonal + weight * (v * v)) * f32(65 / 64)
+    p = np.zeros((len(x), 32), f32)
+    for first in range(0, dim, 32):
+        block = r[:, first : first + 32] * v[:, first : first + 32]
+        p[:, : block.shape[1]] += block
+    for half in (16, 8, 4, 2, 1):
+        p = p[:, :half] + p[:, half : 2 * half]
+    along = p[:, 0]
+    g = r.copy()
+    if metric is not None:
+        g[:] = 0
+        for j in range(dim):
+            g += r[:, j : j + 1] * metric[j]
+    moves, live = np.zeros(len(x), np.int64), np.flatnonzero(norms > 0)
+    while len(live):
+        slope = g[live] + (weight * along[live])[:, None] * v[live]
+        rises = slope < 0
+        step = np.where(rises, up[codes[live]], down[codes[live]])
+        gain = step * (f32(2) * np.abs(slope) - step * bend[live])
+        coarse = np.where(
+            gain > 0, gain.view(np.int32) & -4096, 0
+        )  # without the lowest bits, as long as it is positive
+        best = np.argmax(coarse, axis=1)
+        at = np.arange(len(live))
+        better = coarse[at, best] > 0
+        change = np.where(rises, step, -step)[at, best][better]
+        live, best = live[better], best[better]
+        codes[live, best] += np.sign(change).astype(np.int64)
+        along[live] += change * v[live, best]
+        if metric is None:
+            g[live, best] += change
+        else:
+            g[live] += change[:, None] * metric[best]
+        moves[live] += 1
+        live = live[moves[live] < 4 * dim]
+    return to_bytes(codes, stored), moves
 
 
 def quantize_queries(x, dim, limit, query_bits):

@@ -16,6 +16,7 @@ import frazil
 from frazil import Sketch
 
 CODEC, N = frazil.Codec(6, 4, 0.6), 70
+METRIC = frazil.Metric(np.diag(np.arange(1.0, 7)))
 ROWS = random_codes(N, CODEC)
 SKETCH = Sketch.build(CODEC, ROWS)
 QUERIES = np.random.default_rng(0).standard_normal((3, 6)).astype(np.float32)
@@ -260,10 +261,15 @@ def pack(data):
         shape = (3,)
     out, usable = data.draw(outs(shape, np.uint8))
     right &= usable is not WRONG and (threads is None or whole(threads, 1) is not WRONG)
-    found = answers(right, lambda: CODEC.pack(x, out=out, threads=threads))
+    refine = data.draw(st.sampled_from([False, True, METRIC, Hostile(), 1, "all", np.eye(6), frazil.Metric(np.eye(4))]))
+    right &= isinstance(refine, bool) or refine is METRIC
+    found = answers(right, lambda: CODEC.pack(x, refine=refine, out=out, threads=threads))
     if right:
         assert type(found) is np.ndarray
-        np.testing.assert_array_equal(found, reference.pack_ordered(meaning, 6, 4, CODEC.limit).reshape(shape))
+        metric = METRIC.matrix if refine is METRIC else None
+        refined = reference.refine_ordered(meaning, 6, 4, CODEC.limit, metric)[0]
+        plain = reference.pack_ordered(meaning, 6, 4, CODEC.limit)
+        np.testing.assert_array_equal(found, (refined if refine else plain).reshape(shape))
 
 
 def search(data):

@@ -13,6 +13,7 @@ from collections_common import CODEC, assert_whole, vectors
 from frazil import Codec, Collection
 
 FINE = Codec(32, 8)
+CODEC_TEXT = '{"dim": 32, "bits": 4, "limit": 0.18, "spacing": "uniform"}'
 
 
 def everything(collection):
@@ -61,7 +62,7 @@ def test_what_is_in_the_file(collection, tmp_path):
     table = pa.parquet.read_table(tmp_path / "file.parquet")
     assert table.schema.names == ["id", "codes", "rerank", "document", "metadata"]
     assert table.schema.field("codes").type == pa.binary(16)
-    assert table.schema.field("codes").metadata[b"frazil.codec"] == b'{"dim": 32, "bits": 4, "limit": 0.18}'
+    assert table.schema.field("codes").metadata[b"frazil.codec"] == CODEC_TEXT.encode()
     assert table.schema.metadata[b"frazil.model"] == b"m"
     assert table.column("id").to_pylist() == list(collection)
     collection.export(tmp_path / "file.arrow")
@@ -91,12 +92,12 @@ def test_wrong_files(tmp_path):
             found.import_(tmp_path / "nothing.parquet")
         found.export(tmp_path / "a.parquet")
         with pytest.raises(
-            ValueError, match=r'codes: is of the codec \{"dim": 32, "bits": 4, .* of \{"dim": 32, "bits": 8'
+            ValueError, match=r"codes: is of the codec Codec\(dim=32, bits=4, .* of Codec\(dim=32, bits=8"
         ):
             wide.import_(tmp_path / "a.parquet")
         with (
             Collection.create(tmp_path / "l", Codec(32, 4, 0.2)) as other,
-            pytest.raises(ValueError, match=r'is of the codec \{"dim": 32, "bits": 4, "limit": 0.18\}'),
+            pytest.raises(ValueError, match=r"is of the codec Codec\(dim=32, bits=4, limit=0.18\)"),
         ):
             other.import_(tmp_path / "a.parquet")
         for suffix, text in ((".parquet", "no Parquet"), (".arrow", "no Arrow"), (".npy", "no NumPy")):
@@ -106,7 +107,7 @@ def test_wrong_files(tmp_path):
         pa.parquet.write_table(pa.table({"id": [3], "x": [1]}), tmp_path / "columns.parquet")
         with pytest.raises(ValueError, match="columns id and codes, got id, x"):
             found.import_(tmp_path / "columns.parquet")
-        told = {b"frazil.codec": b'{"dim": 32, "bits": 4, "limit": 0.18}'}
+        told = {b"frazil.codec": CODEC_TEXT.encode()}
         schema = pa.schema([("id", pa.int64()), pa.field("codes", pa.binary(16), metadata=told)])
         pa.parquet.write_table(pa.table([[3, 4], [b"x" * 16, None]], schema=schema), tmp_path / "null.parquet")
         with pytest.raises(ValueError, match="missing in 1 rows"):

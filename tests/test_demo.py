@@ -39,7 +39,7 @@ def offline(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr(run, "cache_folder", lambda: tmp_path)
+    monkeypatch.setattr(run, "cache_folder", lambda name: tmp_path)
     return tmp_path
 
 

@@ -83,10 +83,10 @@ def search_by_sketch(query_bits):
     return call
 
 
-def pack(codec, x):
+def pack(codec, x, refine=False):
     def call(threads, endless):
         out = output(endless, codec.row_bytes, np.uint8)
-        codec.pack(np.broadcast_to(x, (len(out), codec.dim)), out=out, threads=threads)
+        codec.pack(np.broadcast_to(x, (len(out), codec.dim)), refine=refine, out=out, threads=threads)
 
     return call
 
@@ -122,6 +122,8 @@ OPERATIONS = {
     "pack": pack(INT4, QUERIES[0, :256]),
     "pack, columns apart": pack(WIDE, QUERIES[:1, :1]),
     "pack, unusual rows": pack(INT4, np.zeros(256, np.float32)),
+    "pack, refined": pack(INT4, QUERIES[0, :256], refine=True),
+    "pack, refined by a metric": pack(WIDE, QUERIES[:1, :1], refine=frazil.Metric(np.eye(WIDE.dim))),
     "unpack": unpack,
     "score": score(8),
     "score, float queries": score(32),

@@ -3,6 +3,7 @@
 // into 16 bits, two of 255 * 127 would not. A byte is 16 * its high nibble + its low one.
 #include "../floats.h"
 #include "pack_by_blocks.h"
+#include "refine_rows.h"
 #include "sketch_rows.h"
 #include "vectors256.h"
 
@@ -493,6 +494,57 @@ std::uint64_t dot_peak(std::uint64_t rounds, const std::uint8_t* codes, const st
 constexpr TileKernels kTiles{
     kGroup, 4, tile_bytes, {load_tile<true>, load_tile<true>}, {dot_tile<kInt4>, dot_tile<kInt8>}};
 
+// ---------------------------------------------------------------- expand
+
+void expand(const std::uint8_t* rows, std::ptrdiff_t stride, std::size_t n, std::size_t row_bytes,
+            const std::uint8_t* levels, std::uint8_t* out) {
+  constexpr std::size_t kBytes = 32;
+  const __m256i table = _mm256_broadcastsi128_si256(_mm_loadu_si128(reinterpret_cast<const __m128i*>(levels)));
+  const auto expand_bytes = [&](__m256i bytes, std::uint8_t* to) FRAZIL_INLINE {
+    const __m256i even = _mm256_shuffle_epi8(table, high_nibbles(bytes));
+    const __m256i odd = _mm256_shuffle_epi8(table, low_nibbles(bytes));
+    const __m256i low = _mm256_unpacklo_epi8(even, odd), high = _mm256_unpackhi_epi8(even, odd);
+    store256(to, _mm256_permute2x128_si256(low, high, 0x20));
+    store256(to + 32, _mm256_permute2x128_si256(low, high, 0x31));
+  };
+  for (std::size_t r = 0; r < n; ++r, rows += stride, out += 2 * row_bytes) {
+    std::size_t i = 0;
+    for (; i + kBytes <= row_bytes; i += kBytes) expand_bytes(load256(rows + i), out + 2 * i);
+    if (i < row_bytes) {
+      std::uint8_t last[2 * kBytes];
+      expand_bytes(load_bytes(rows + i, row_bytes - i), static_cast<std::uint8_t*>(last));
+      std::memcpy(out + 2 * i, last, 2 * (row_bytes - i));
+    }
+  }
+}
+
+// ---------------------------------------------------------------- refine
+
+struct RefineVector {
+  static constexpr std::size_t kLanes = 8;
+  static __m256 load(const float* at) { return _mm256_loadu_ps(at); }
+  static void store(float* at, __m256 v) { _mm256_storeu_ps(at, v); }
+  static __m256 all(float x) { return _mm256_set1_ps(x); }
+  static __m256 add(__m256 a, __m256 b) { return _mm256_add_ps(a, b); }
+  static __m256 sub(__m256 a, __m256 b) { return _mm256_sub_ps(a, b); }
+  static __m256 mul(__m256 a, __m256 b) { return _mm256_mul_ps(a, b); }
+  static __m256 magnitude(__m256 v) { return _mm256_andnot_ps(_mm256_set1_ps(-0.0f), v); }
+  static __m256 where_negative(__m256 a, __m256 b, __m256 c) { return _mm256_blendv_ps(c, b, a); }
+  static __m256i first_order() {
+    return _mm256_sub_epi32(_mm256_set1_epi32(kRefineIndices - 1), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
+  }
+  static __m256i next_order(__m256i order) { return _mm256_sub_epi32(order, _mm256_set1_epi32(kLanes)); }
+  static __m256i key(__m256 v, __m256i order) {
+    return _mm256_or_si256(_mm256_and_si256(_mm256_castps_si256(v), _mm256_set1_epi32(-kRefineIndices)), order);
+  }
+  static __m256i larger(__m256i a, __m256i b) { return _mm256_max_epi32(a, b); }
+  static std::int32_t largest(__m256i v) {
+    __m128i half = _mm_max_epi32(_mm256_castsi256_si128(v), _mm256_extracti128_si256(v, 1));
+    half = _mm_max_epi32(half, _mm_shuffle_epi32(half, 0x4e));
+    return _mm_cvtsi128_si32(_mm_max_epi32(half, _mm_shuffle_epi32(half, 0xb1)));
+  }
+};
+
 }  // namespace
 
 extern constinit const Kernels kernels_avx2{
@@ -502,6 +554,9 @@ extern constinit const Kernels kernels_avx2{
     .pack_single = {pack<kInt4, float, SingleSteps>, pack<kInt8, float, SingleSteps>},
     .pack_double = {pack<kInt4, double, DoubleSteps>, pack<kInt8, double, DoubleSteps>},
     .unpack = {unpack<kInt4>, unpack<kInt8>},
+    .metric_rows = metric_rows<RefineVector>,
+    .refine_row = refine_row<RefineVector>,
+    .expand = expand,
     .dot_rows = {dot_rows<kInt4>, dot_rows<kInt8>},
     .dot_picked = {dot_picked<kInt4>, dot_picked<kInt8>},
     .float_rows = {float_rows<kInt4>, float_rows<kInt8>},

@@ -7,6 +7,7 @@
 #include "../kernel_table.h"
 #include "../prefetch.h"
 #include "common.h"
+#include "refine_rows.h"
 #include "sketch_rows.h"
 
 namespace frazil {
@@ -560,6 +561,32 @@ std::uint64_t dot_peak(std::uint64_t rounds, const std::uint8_t* codes, const st
 constexpr TileKernels kTiles{
     kGroup, 6, tile_bytes, {load_tile<kInt4>, load_tile<kInt8>}, {dot_tile<kInt4>, dot_tile<kInt8>}};
 
+// ---------------------------------------------------------------- refine
+
+struct RefineVector {
+  static constexpr std::size_t kLanes = 16;
+  static __m512 load(const float* at) { return _mm512_loadu_ps(at); }
+  static void store(float* at, __m512 v) { _mm512_storeu_ps(at, v); }
+  static __m512 all(float x) { return _mm512_set1_ps(x); }
+  static __m512 add(__m512 a, __m512 b) { return _mm512_add_ps(a, b); }
+  static __m512 sub(__m512 a, __m512 b) { return _mm512_sub_ps(a, b); }
+  static __m512 mul(__m512 a, __m512 b) { return _mm512_mul_ps(a, b); }
+  static __m512 magnitude(__m512 v) { return _mm512_andnot_ps(_mm512_set1_ps(-0.0f), v); }
+  static __m512 where_negative(__m512 a, __m512 b, __m512 c) {
+    return _mm512_mask_blend_ps(_mm512_movepi32_mask(_mm512_castps_si512(a)), c, b);
+  }
+  static __m512i first_order() {
+    return _mm512_sub_epi32(_mm512_set1_epi32(kRefineIndices - 1),
+                            _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15));
+  }
+  static __m512i next_order(__m512i order) { return _mm512_sub_epi32(order, _mm512_set1_epi32(kLanes)); }
+  static __m512i key(__m512 v, __m512i order) {
+    return _mm512_or_si512(_mm512_and_si512(_mm512_castps_si512(v), _mm512_set1_epi32(-kRefineIndices)), order);
+  }
+  static __m512i larger(__m512i a, __m512i b) { return _mm512_max_epi32(a, b); }
+  static std::int32_t largest(__m512i v) { return _mm512_reduce_max_epi32(v); }
+};
+
 }  // namespace
 
 extern constinit const Kernels kernels_avx512vnni{
@@ -568,6 +595,8 @@ extern constinit const Kernels kernels_avx512vnni{
     .pack_bfloat16 = {pack<kInt4, Bfloat16, SingleSteps>, pack<kInt8, Bfloat16, SingleSteps>},
     .pack_single = {pack<kInt4, float, SingleSteps>, pack<kInt8, float, SingleSteps>},
     .pack_double = {pack<kInt4, double, DoubleSteps>, pack<kInt8, double, DoubleSteps>},
+    .metric_rows = metric_rows<RefineVector>,
+    .refine_row = refine_row<RefineVector>,
     .dot_rows = {dot_rows<kInt4>, dot_rows<kInt8>},
     .dot_picked = {dot_picked<kInt4>, dot_picked<kInt8>},
     .select = select,

@@ -5,6 +5,7 @@
 
 #include "../floats.h"
 #include "pack_by_blocks.h"
+#include "refine_rows.h"
 #include "sketch_rows.h"
 #include "vectors_neon.h"
 
@@ -479,6 +480,52 @@ constexpr TileKernels kTiles{kGroup,
                              {load_tile<1, kInt4, tile_bias(kInt4)>, load_tile<1, kInt8, tile_bias(kInt8)>},
                              {dot_tile<kInt4>, dot_tile<kInt8>}};
 
+// ---------------------------------------------------------------- expand
+
+void expand(const std::uint8_t* rows, std::ptrdiff_t stride, std::size_t n, std::size_t row_bytes,
+            const std::uint8_t* levels, std::uint8_t* out) {
+  constexpr std::size_t kBytes = 16;
+  const uint8x16_t table = load128(levels);
+  const auto expand_bytes = [&](uint8x16_t bytes, std::uint8_t* to) FRAZIL_INLINE {
+    vst2q_u8(to, {{vqtbl1q_u8(table, high_nibbles(bytes)), vqtbl1q_u8(table, low_nibbles(bytes))}});
+  };
+  for (std::size_t r = 0; r < n; ++r, rows += stride, out += 2 * row_bytes) {
+    std::size_t i = 0;
+    for (; i + kBytes <= row_bytes; i += kBytes) expand_bytes(load128(rows + i), out + 2 * i);
+    if (i < row_bytes) {
+      std::uint8_t last[2 * kBytes];
+      expand_bytes(load_bytes(rows + i, row_bytes - i), static_cast<std::uint8_t*>(last));
+      std::memcpy(out + 2 * i, last, 2 * (row_bytes - i));
+    }
+  }
+}
+
+// ---------------------------------------------------------------- refine
+
+struct RefineVector {
+  static constexpr std::size_t kLanes = 4;
+  static float32x4_t load(const float* at) { return vld1q_f32(at); }
+  static void store(float* at, float32x4_t v) { vst1q_f32(at, v); }
+  static float32x4_t all(float x) { return vdupq_n_f32(x); }
+  static float32x4_t add(float32x4_t a, float32x4_t b) { return vaddq_f32(a, b); }
+  static float32x4_t sub(float32x4_t a, float32x4_t b) { return vsubq_f32(a, b); }
+  static float32x4_t mul(float32x4_t a, float32x4_t b) { return vmulq_f32(a, b); }
+  static float32x4_t magnitude(float32x4_t v) { return vabsq_f32(v); }
+  static float32x4_t where_negative(float32x4_t a, float32x4_t b, float32x4_t c) {
+    return vbslq_f32(vreinterpretq_u32_s32(vshrq_n_s32(vreinterpretq_s32_f32(a), 31)), b, c);
+  }
+  static int32x4_t first_order() {
+    constexpr std::int32_t kLane[] = {0, 1, 2, 3};
+    return vsubq_s32(vdupq_n_s32(kRefineIndices - 1), vld1q_s32(kLane));
+  }
+  static int32x4_t next_order(int32x4_t order) { return vsubq_s32(order, vdupq_n_s32(kLanes)); }
+  static int32x4_t key(float32x4_t v, int32x4_t order) {
+    return vorrq_s32(vandq_s32(vreinterpretq_s32_f32(v), vdupq_n_s32(-kRefineIndices)), order);
+  }
+  static int32x4_t larger(int32x4_t a, int32x4_t b) { return vmaxq_s32(a, b); }
+  static std::int32_t largest(int32x4_t v) { return vmaxvq_s32(v); }
+};
+
 }  // namespace
 
 extern constinit const Kernels kernels_neon{
@@ -488,6 +535,9 @@ extern constinit const Kernels kernels_neon{
     .pack_single = {pack<kInt4, float, SingleSteps>, pack<kInt8, float, SingleSteps>},
     .pack_double = {pack<kInt4, double, DoubleSteps>, pack<kInt8, double, DoubleSteps>},
     .unpack = {unpack<kInt4>, unpack<kInt8>},
+    .metric_rows = metric_rows<RefineVector>,
+    .refine_row = refine_row<RefineVector>,
+    .expand = expand,
     .dot_rows = {dot_rows<Unit, kInt4>, dot_rows<Unit, kInt8>},
     .dot_picked = {dot_picked<Unit, kInt4>, dot_picked<Unit, kInt8>},
     .float_rows = {float_rows<kInt4>, float_rows<kInt8>},

@@ -2,6 +2,7 @@
 // with.
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <cmath>
 #include <cstring>
 
@@ -66,6 +67,16 @@ void unpack(const std::uint8_t* rows, std::ptrdiff_t stride, std::size_t n, std:
             float* out) {
   for (std::size_t r = 0; r < n; ++r, rows += stride) {
     for (std::size_t i = 0; i < dim; ++i) *out++ = static_cast<float>(2 * code_at<W>(rows, i) - kLevels<W>) * half_step;
+  }
+}
+
+void expand(const std::uint8_t* rows, std::ptrdiff_t stride, std::size_t n, std::size_t row_bytes,
+            const std::uint8_t* levels, std::uint8_t* out) {
+  for (std::size_t r = 0; r < n; ++r, rows += stride) {
+    for (std::size_t j = 0; j < row_bytes; ++j, out += 2) {
+      out[0] = levels[rows[j] >> 4];
+      out[1] = levels[rows[j] & 15];
+    }
   }
 }
 
@@ -185,6 +196,41 @@ std::uint64_t dot_peak(std::uint64_t rounds, const std::uint8_t* codes, const st
 
 constexpr TileKernels kTiles{1, 8, tile_bytes, {load_tile, load_tile}, {dot_tile<kInt4>, dot_tile<kInt8>}};
 
+void metric_rows(const float* metric, std::size_t stride, std::size_t dim, const float* rows, std::size_t n,
+                 float* products) {
+  for (std::size_t r = 0; r < n; ++r, rows += stride, products += stride) {
+    std::fill_n(products, stride, 0.0f);
+    for (std::size_t j = 0; j < dim; ++j) {
+      for (std::size_t i = 0; i < stride; ++i) products[i] += rows[j] * metric[j * stride + i];
+    }
+  }
+}
+
+std::size_t refine_row(const Refinement& row) {
+  float along = row.along;
+  for (std::size_t moves = 0;; ++moves) {
+    if (moves == row.most) return moves;
+    const float weight = row.weight * along;
+    std::int32_t best = 0;
+    for (std::size_t i = 0; i < row.stride; ++i) {
+      const float slope = row.gradient[i] + weight * row.values[i];
+      const float step = slope < 0 ? row.up[i] : row.down[i];
+      const float gain = step * (2 * std::fabs(slope) - step * row.bend[i]);
+      const auto order = kRefineIndices - 1 - static_cast<std::int32_t>(i);
+      best = std::max(best, (std::bit_cast<std::int32_t>(gain) & -kRefineIndices) | order);
+    }
+    if (best < kRefineIndices) return moves;
+    const auto i = static_cast<std::size_t>(kRefineIndices - 1 - best % kRefineIndices);
+    const float change = move_code(row, i, row.gradient[i] + weight * row.values[i]);
+    along += change * row.values[i];
+    if (row.metric == nullptr) {
+      row.gradient[i] += change;
+    } else {
+      for (std::size_t j = 0; j < row.stride; ++j) row.gradient[j] += change * row.metric[i * row.stride + j];
+    }
+  }
+}
+
 }  // namespace
 
 extern constinit const Kernels kernels_scalar{
@@ -194,6 +240,9 @@ extern constinit const Kernels kernels_scalar{
     .pack_single = {pack<kInt4, float, SingleSteps>, pack<kInt8, float, SingleSteps>},
     .pack_double = {pack<kInt4, double, DoubleSteps>, pack<kInt8, double, DoubleSteps>},
     .unpack = {unpack<kInt4>, unpack<kInt8>},
+    .metric_rows = metric_rows,
+    .refine_row = refine_row,
+    .expand = expand,
     .dot_rows = {dot_rows<kInt4>, dot_rows<kInt8>},
     .dot_picked = {dot_picked<kInt4>, dot_picked<kInt8>},
     .float_rows = {float_rows<kInt4>, float_rows<kInt8>},

@@ -6,6 +6,7 @@
 #include "../floats.h"
 #include "../prefetch.h"
 #include "pack_by_blocks.h"
+#include "refine_rows.h"
 #include "sketch_rows.h"
 
 namespace frazil {
@@ -513,6 +514,53 @@ std::uint64_t dot_peak(std::uint64_t rounds, const std::uint8_t* codes, const st
 
 constexpr TileKernels kTiles{kGroup, 8, tile_bytes, {load_tile, load_tile}, {dot_tile<kInt4>, dot_tile<kInt8>}};
 
+// ---------------------------------------------------------------- expand
+
+void expand(const std::uint8_t* rows, std::ptrdiff_t stride, std::size_t n, std::size_t row_bytes,
+            const std::uint8_t* levels, std::uint8_t* out) {
+  constexpr std::size_t kBytes = 16;
+  const __m128i table = load128(levels);
+  const auto expand_bytes = [&](__m128i bytes, std::uint8_t* to) FRAZIL_INLINE {
+    const __m128i even = _mm_shuffle_epi8(table, high_nibbles(bytes)),
+                  odd = _mm_shuffle_epi8(table, low_nibbles(bytes));
+    store128(to, _mm_unpacklo_epi8(even, odd));
+    store128(to + 16, _mm_unpackhi_epi8(even, odd));
+  };
+  for (std::size_t r = 0; r < n; ++r, rows += stride, out += 2 * row_bytes) {
+    std::size_t i = 0;
+    for (; i + kBytes <= row_bytes; i += kBytes) expand_bytes(load128(rows + i), out + 2 * i);
+    if (i < row_bytes) {
+      std::uint8_t last[2 * kBytes];
+      expand_bytes(load_bytes(rows + i, row_bytes - i), static_cast<std::uint8_t*>(last));
+      std::memcpy(out + 2 * i, last, 2 * (row_bytes - i));
+    }
+  }
+}
+
+// ---------------------------------------------------------------- refine
+
+struct RefineVector {
+  static constexpr std::size_t kLanes = 4;
+  static __m128 load(const float* at) { return _mm_loadu_ps(at); }
+  static void store(float* at, __m128 v) { _mm_storeu_ps(at, v); }
+  static __m128 all(float x) { return _mm_set1_ps(x); }
+  static __m128 add(__m128 a, __m128 b) { return _mm_add_ps(a, b); }
+  static __m128 sub(__m128 a, __m128 b) { return _mm_sub_ps(a, b); }
+  static __m128 mul(__m128 a, __m128 b) { return _mm_mul_ps(a, b); }
+  static __m128 magnitude(__m128 v) { return _mm_andnot_ps(_mm_set1_ps(-0.0f), v); }
+  static __m128 where_negative(__m128 a, __m128 b, __m128 c) { return _mm_blendv_ps(c, b, a); }
+  static __m128i first_order() { return _mm_sub_epi32(_mm_set1_epi32(kRefineIndices - 1), _mm_setr_epi32(0, 1, 2, 3)); }
+  static __m128i next_order(__m128i order) { return _mm_sub_epi32(order, _mm_set1_epi32(kLanes)); }
+  static __m128i key(__m128 v, __m128i order) {
+    return _mm_or_si128(_mm_and_si128(_mm_castps_si128(v), _mm_set1_epi32(-kRefineIndices)), order);
+  }
+  static __m128i larger(__m128i a, __m128i b) { return _mm_max_epi32(a, b); }
+  static std::int32_t largest(__m128i v) {
+    v = _mm_max_epi32(v, _mm_shuffle_epi32(v, 0x4e));
+    return _mm_cvtsi128_si32(_mm_max_epi32(v, _mm_shuffle_epi32(v, 0xb1)));
+  }
+};
+
 }  // namespace
 
 extern constinit const Kernels kernels_sse41{
@@ -522,6 +570,9 @@ extern constinit const Kernels kernels_sse41{
     .pack_single = {pack<kInt4, float, SingleSteps>, pack<kInt8, float, SingleSteps>},
     .pack_double = {pack<kInt4, double, DoubleSteps>, pack<kInt8, double, DoubleSteps>},
     .unpack = {unpack<kInt4>, unpack<kInt8>},
+    .metric_rows = metric_rows<RefineVector>,
+    .refine_row = refine_row<RefineVector>,
+    .expand = expand,
     .dot_rows = {dot_rows<kInt4>, dot_rows<kInt8>},
     .dot_picked = {dot_picked<kInt4>, dot_picked<kInt8>},
     .float_rows = {float_rows<kInt4>, float_rows<kInt8>},

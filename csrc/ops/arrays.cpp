@@ -11,8 +11,9 @@ std::string shape(bool single, std::size_t rows, std::size_t columns) {
 
 }  // namespace
 
-Format checked_format(std::int64_t dim, std::int64_t bits, double limit) {
+Format checked_format(std::int64_t dim, std::int64_t bits, double limit, bool normal) {
   if (bits != 4 && bits != 8) fail("bits: expected 4 or 8, got " + std::to_string(bits));
+  if (normal && bits != 4) fail("bits: expected 4 for normal spacing, got " + std::to_string(bits));
   if (dim < static_cast<std::int64_t>(kMinDim) || dim > static_cast<std::int64_t>(kMaxDim)) {
     fail("dim: expected " + std::to_string(kMinDim) + " to " + std::to_string(kMaxDim) + ", got " +
          std::to_string(dim));
@@ -23,7 +24,7 @@ Format checked_format(std::int64_t dim, std::int64_t bits, double limit) {
     *std::to_chars(given, given + sizeof given - 1, limit).ptr = '\0';  // the shortest that reads back the same
     fail(std::string("limit: expected a number from 1e-6 to 1e6, got ") + given);
   }
-  return {static_cast<std::size_t>(dim), bits == 4 ? kInt4 : kInt8, limit};
+  return {static_cast<std::size_t>(dim), bits == 4 ? kInt4 : kInt8, limit, normal};
 }
 
 int checked_query_bits(std::int64_t query_bits) {

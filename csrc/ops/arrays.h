@@ -37,7 +37,7 @@ struct CodeMatrix {
 [[noreturn]] inline void fail(const std::string& message) { throw std::invalid_argument(message); }
 
 // Throws unless the format's numbers are ones that docs/format.md allows.
-Format checked_format(std::int64_t dim, std::int64_t bits, double limit);
+Format checked_format(std::int64_t dim, std::int64_t bits, double limit, bool normal);
 
 // Throws unless query_bits is one of 4, 8, 32.
 int checked_query_bits(std::int64_t query_bits);

@@ -10,6 +10,7 @@
 #include "../floats.h"
 #include "../parallel.h"
 #include "../squares.h"
+#include "expand.h"
 
 namespace frazil {
 namespace {
@@ -62,6 +63,18 @@ double rescale(std::vector<double>& values, bool to_single) {
     if (to_single) value = static_cast<double>(static_cast<float>(value));
   }
   return squares_of(values);
+}
+
+// To the normal levels that are nearest to 8-bit codes.
+std::size_t pack_normal(const Kernels& kernels, const Format& format, const FloatMatrix& x, std::size_t begin,
+                        std::size_t end, std::uint8_t* out) {
+  std::vector<std::uint8_t> fine((end - begin) * format.dim);
+  const std::size_t stopped = pack_rows(kernels, format.expanded(), x, begin, end, fine.data());
+  const std::uint8_t* const last = fine.data() + (stopped - begin) * format.dim;
+  for (const std::uint8_t* at = fine.data(); at < last; at += 2) {
+    *out++ = static_cast<std::uint8_t>(kNearestNormal[at[0]] << 4 | kNearestNormal[at[1]]);
+  }
+  return stopped;
 }
 
 // Packs a row that the kernel left out. Returns false if it is not finite.
@@ -140,6 +153,7 @@ void fail_not_finite(const char* name, std::size_t row) {
 
 std::size_t pack_rows(const Kernels& kernels, const Format& format, const FloatMatrix& x, std::size_t begin,
                       std::size_t end, std::uint8_t* out) {
+  if (format.normal) return pack_normal(kernels, format, x, begin, end, out);
   Kernels::Pack* const kernel = pack_kernels(kernels, x.type)[format.width];
   const double steps = format.steps_per_unit();
   RowReader reader(format, x);
@@ -173,13 +187,16 @@ void pack(const Format& format, const FloatMatrix& x, const char* name, unsigned
 void unpack(const Format& format, const CodeMatrix& codes, unsigned threads, float* out) {
   const DefaultFloatEnvironment environment;
   const Kernels& kernels = dispatch::table();
-  const float half_step = static_cast<float>(format.half_step());
+  const Format expanded = format.expanded();
+  const float half_step = static_cast<float>(expanded.half_step());
   parallel::Chunks chunks(codes.rows, kChunkRows);
   parallel::run(parallel::worth(threads, codes.rows * format.dim, kValuesPerThread), [&](unsigned) {
+    Expander expander(kernels, format);
     std::size_t begin = 0, end = 0;
     while (chunks.next(begin, end)) {
-      kernels.unpack[format.width](codes.row(begin), codes.stride, end - begin, format.dim, half_step,
-                                   out + begin * format.dim);
+      std::ptrdiff_t stride = codes.stride;
+      const std::uint8_t* const rows = expander.rows(codes.row(begin), stride, end - begin);
+      kernels.unpack[expanded.width](rows, stride, end - begin, format.dim, half_step, out + begin * format.dim);
     }
   });
 }

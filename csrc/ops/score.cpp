@@ -6,6 +6,7 @@
 #include "../float_environment.h"
 #include "../parallel.h"
 #include "blocks.h"
+#include "expand.h"
 #include "queries.h"
 
 namespace frazil {
@@ -15,10 +16,11 @@ constexpr std::size_t kQueryGroup = 256;  // queries of a task
 
 }  // namespace
 
-void score(const Format& format, const FloatMatrix& x, const CodeMatrix& codes, int query_bits, unsigned threads,
+void score(const Format& stored, const FloatMatrix& x, const CodeMatrix& codes, int query_bits, unsigned threads,
            float* out) {
   const DefaultFloatEnvironment environment;
   const Kernels& kernels = dispatch::table();
+  const Format format = stored.expanded();
   const Queries queries = prepare_queries(kernels, format, x, query_bits, threads);
   if (queries.count == 0 || codes.rows == 0) return;
 
@@ -31,26 +33,28 @@ void score(const Format& format, const FloatMatrix& x, const CodeMatrix& codes, 
   const std::size_t work = codes.rows * format.row_bytes() * queries.count;
   parallel::run(parallel::worth(threads, work, kBytesPerThread), [&](unsigned) {
     BlockDots dots(kernels, format);
+    Expander expander(kernels, stored);
     const std::vector<std::int32_t> least(kQueryGroup, std::numeric_limits<std::int32_t>::min());  // all are wanted
     std::size_t task = 0, end = 0;
     while (tasks.next(task, end)) {
       const std::size_t first_row = task / query_groups * rows_at_once;
       const std::size_t n = std::min(rows_at_once, codes.rows - first_row);
       const std::size_t first = task % query_groups * kQueryGroup, last = std::min(first + kQueryGroup, queries.count);
+      std::ptrdiff_t stride = codes.stride;
+      const std::uint8_t* const rows = expander.rows(codes.row(first_row), stride, n);
       if (queries.bits == 32) {
         for (std::size_t q = first; q < last; ++q) {
           parallel::checkpoint();
-          kernels.float_rows[format.width](codes.row(first_row), codes.stride, n, format.row_bytes(), queries.real(q),
-                                           half_step, out + q * codes.rows + first_row);
+          kernels.float_rows[format.width](rows, stride, n, format.row_bytes(), queries.real(q), half_step,
+                                           out + q * codes.rows + first_row);
         }
         continue;
       }
-      dots.each(queries, first, last, codes.row(first_row), codes.stride, n, least.data(),
-                [&](std::size_t q, const std::int32_t* of) {
-                  parallel::checkpoint();  // the first writing to memory may take a thousand times as long
-                  float* const to = out + q * codes.rows + first_row;
-                  for (std::size_t r = 0; r < n; ++r) to[r] = queries.score(q, of[r]);
-                });
+      dots.each(queries, first, last, rows, stride, n, least.data(), [&](std::size_t q, const std::int32_t* of) {
+        parallel::checkpoint();  // the first writing to memory may take a thousand times as long
+        float* const to = out + q * codes.rows + first_row;
+        for (std::size_t r = 0; r < n; ++r) to[r] = queries.score(q, of[r]);
+      });
     }
   });
 }

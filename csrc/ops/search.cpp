@@ -7,6 +7,7 @@
 #include "../float_environment.h"
 #include "../parallel.h"
 #include "blocks.h"
+#include "expand.h"
 #include "groups.h"
 #include "queries.h"
 #include "topk.h"
@@ -17,22 +18,24 @@ namespace {
 // What one thread knows of a group of queries.
 class Scan {
  public:
-  Scan(const Kernels& kernels, const Format& format, const Queries& queries, std::size_t first, std::size_t last,
+  Scan(const Kernels& kernels, const Format& stored, const Queries& queries, std::size_t first, std::size_t last,
        std::size_t k)
       : kernels_(kernels),
-        format_(format),
+        format_(stored.expanded()),
         queries_(queries),
         first_(first),
         last_(last),
-        dots_(kernels, format),
+        expander_(kernels, stored),
+        dots_(kernels, format_),
         best_(last - first, TopK(k)),
         least_(last - first, std::numeric_limits<std::int32_t>::min()),
-        picked_(block_rows(format.row_bytes())),
+        picked_(block_rows(format_.row_bytes())),
         scores_(queries.bits == 32 ? picked_.size() : 0) {}
 
   // Scores the rows of one block; row numbers are counted from `origin`.
   void block(const std::uint8_t* data, std::ptrdiff_t stride, std::size_t n, const std::int64_t* rows,
              std::int64_t first, std::int64_t origin) {
+    data = expander_.rows(data, stride, n);
     const auto row = [&](std::size_t i) {
       return static_cast<std::uint32_t>((rows ? rows[i] : first + static_cast<std::int64_t>(i)) - origin);
     };
@@ -63,9 +66,10 @@ class Scan {
 
  private:
   const Kernels& kernels_;
-  const Format& format_;
+  const Format format_;
   const Queries& queries_;
   const std::size_t first_, last_;
+  Expander expander_;
   BlockDots dots_;
   std::vector<TopK> best_;
   std::vector<std::int32_t> least_;
@@ -85,7 +89,7 @@ class Search {
         columns_(columns),
         scores_(scores),
         rows_(rows),
-        block_rows_(block_rows(format.row_bytes())) {}
+        block_rows_(block_rows(format.expanded().row_bytes())) {}
 
   // Searches for queries first … last - 1 with all threads sharing the rows.
   void group(std::size_t first, std::size_t last, unsigned threads) {
@@ -136,11 +140,11 @@ void search(const Format& format, const FloatMatrix& x, const CodeMatrix& codes,
             const AllowedRows& allowed, unsigned threads, float* scores, std::int64_t* rows) {
   const DefaultFloatEnvironment environment;
   const Kernels& kernels = dispatch::table();
-  const Queries queries = prepare_queries(kernels, format, x, query_bits, threads);
+  const Queries queries = prepare_queries(kernels, format.expanded(), x, query_bits, threads);
   if (queries.count == 0 || columns == 0) return;
 
   Search search(kernels, format, queries, codes, allowed, columns, scores, rows);
-  in_groups(format, queries.count, allowed.count(), columns, threads,
+  in_groups(format.expanded(), queries.count, allowed.count(), columns, threads,
             [&](std::size_t first, std::size_t last, unsigned workers) { search.group(first, last, workers); });
 }
 

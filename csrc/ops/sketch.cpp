@@ -13,6 +13,7 @@
 #include "../float_environment.h"
 #include "../floats.h"
 #include "../parallel.h"
+#include "expand.h"
 
 namespace frazil {
 namespace {
@@ -56,13 +57,16 @@ double stretch(const SketchShape& shape) {
   return block * std::sqrt(block);
 }
 
-std::vector<float> centre_of(const Format& format, const CodeMatrix& codes) {
+std::vector<float> centre_of(const Kernels& kernels, const Format& stored, const CodeMatrix& codes) {
+  const Format format = stored.expanded();
+  Expander expander(kernels, stored);
   const std::size_t step = std::max<std::size_t>(1, (codes.rows + kSampleRows - 1) / kSampleRows);
   const std::size_t count = (codes.rows + step - 1) / step;
   std::vector<std::int64_t> sums(format.dim);
   for (std::size_t r = 0; r < codes.rows; r += step) {
     parallel::checkpoint();
-    const std::uint8_t* const row = codes.row(r);
+    std::ptrdiff_t stride = 0;
+    const std::uint8_t* const row = expander.rows(codes.row(r), stride, 1);
     for (std::size_t i = 0; i < format.dim; ++i) {
       sums[i] += 2 * (format.width == kInt4 ? code_at<kInt4>(row, i) : code_at<kInt8>(row, i)) - format.levels();
     }
@@ -134,7 +138,7 @@ Sketch read_sketch(const std::uint8_t* data, std::size_t n) {
     fail("sketch: expected format version " + std::to_string(kVersion) + ", got version " + std::to_string(version));
   }
   const auto dim = get<std::uint32_t>(data + 12), bits = get<std::uint32_t>(data + 16);
-  const Format format = checked_format(dim, bits, 1);
+  const Format format = checked_format(dim, bits, 1, false);
   const auto rows = get<std::uint64_t>(data + 24);
   const SketchShape shape(format.dim);
   const std::size_t wanted = rows / kSketchRows > n ? std::numeric_limits<std::size_t>::max()  // far more, at any rate
@@ -167,11 +171,12 @@ void check_sketch(const Sketch& sketch, const Format& format, const CodeMatrix& 
   }
 }
 
-void build_sketch(const Format& format, const CodeMatrix& codes, unsigned threads, std::uint8_t* out) {
+void build_sketch(const Format& stored, const CodeMatrix& codes, unsigned threads, std::uint8_t* out) {
   const DefaultFloatEnvironment environment;
   const Kernels& kernels = dispatch::table();
+  const Format format = stored.expanded();
   const SketchShape shape(format.dim);
-  const std::vector<float> centre = centre_of(format, codes);
+  const std::vector<float> centre = centre_of(kernels, stored, codes);
   const float shrink = static_cast<float>(1 / stretch(shape));
   std::memset(out, 0, blocks_at(shape));  // until all is done these are no sketch's bytes
   std::uint8_t* const blocks = out + blocks_at(shape);
@@ -180,6 +185,7 @@ void build_sketch(const Format& format, const CodeMatrix& codes, unsigned thread
   std::mutex mutex;
   parallel::run(parallel::worth(threads, codes.rows * format.dim, kValuesPerThread), [&](unsigned) {
     std::vector<float> scratch(32 * shape.bits);
+    Expander expander(kernels, stored);
     Extremes mine;
     std::size_t begin = 0, end = 0;
     while (chunks.next(begin, end)) {
@@ -188,8 +194,10 @@ void build_sketch(const Format& format, const CodeMatrix& codes, unsigned thread
         const std::size_t first = b * kSketchRows, n = std::min(kSketchRows, codes.rows - first);
         std::uint8_t* const block = blocks + b * shape.block_bytes();
         std::array<float, kSketchRows> squares, sums;
-        kernels.sketch_rows[format.width](codes.row(first), codes.stride, n, shape, centre.data(), scratch.data(),
-                                          block, squares.data(), sums.data());
+        std::ptrdiff_t stride = codes.stride;
+        const std::uint8_t* const rows = expander.rows(codes.row(first), stride, n);
+        kernels.sketch_rows[format.width](rows, stride, n, shape, centre.data(), scratch.data(), block, squares.data(),
+                                          sums.data());
         std::uint8_t* const factors = block + shape.factors_at();
         std::uint8_t* const errors = factors + 2 * kSketchRows;
         for (std::size_t r = 0; r < n; ++r) {
@@ -207,7 +215,7 @@ void build_sketch(const Format& format, const CodeMatrix& codes, unsigned thread
   std::memcpy(out, kMagic.data(), kMagic.size());
   put(out + 8, kVersion);
   put(out + 12, static_cast<std::uint32_t>(format.dim));
-  put(out + 16, static_cast<std::uint32_t>(format.bits()));
+  put(out + 16, static_cast<std::uint32_t>(stored.bits()));
   put(out + 24, static_cast<std::uint64_t>(codes.rows));
   put(out + 32, std::sqrt(all.square));
   put(out + 36, all.most == 0 ? 0.0f : all.least);

@@ -8,6 +8,7 @@
 #include "../dispatch.h"
 #include "../float_environment.h"
 #include "../prefetch.h"
+#include "expand.h"
 #include "groups.h"
 #include "search.h"
 
@@ -34,7 +35,7 @@ using SharedBounds = std::vector<std::atomic<float>>;
 // What a search is about, the same for all threads.
 struct Task {
   const Kernels& kernels;
-  const Format& format;
+  const Format& stored;
   const Queries& queries;
   const SketchQueries& ready;
   const CodeMatrix& codes;
@@ -42,8 +43,10 @@ struct Task {
   const AllowedRows& allowed;
 
   // As search without a sketch scores it.
-  float score_of(std::size_t q, std::size_t row) const {
-    const std::uint8_t* const at = codes.row(row);
+  float score_of(std::size_t q, std::size_t row, Expander& expander) const {
+    const Format format = stored.expanded();
+    std::ptrdiff_t stride = 0;
+    const std::uint8_t* const at = expander.rows(codes.row(row), stride, 1);
     if (queries.bits == 32) {
       float score = 0;
       kernels.float_rows[format.width](at, 0, 1, format.row_bytes(), queries.real(q),
@@ -65,6 +68,7 @@ class SketchScan {
         first_(first),
         origin_(origin),
         shared_(shared),
+        expander_(task.kernels, task.stored),
         rows_(kChunkRows * kQueriesAtOnce),
         bounds_(rows_.size()),
         dots_(kScoredAtOnce),
@@ -156,16 +160,15 @@ class SketchScan {
     const auto push = [&](std::size_t j, float score) {
       best.push(std::min(score, picks.bounds[j]) + 0.0f, picks.numbers[j]);
     };
-    const Format& format = task_.format;
     for (std::size_t begin = 0, end = 0; begin < n; begin = end) {
       parallel::checkpoint();
       end = std::min(n, begin + kScoredAtOnce);
       if (task_.queries.bits == 32) {
-        for (std::size_t j = begin; j < end; ++j) push(j, task_.score_of(q, origin_ + picks.numbers[j]));
+        for (std::size_t j = begin; j < end; ++j) push(j, task_.score_of(q, origin_ + picks.numbers[j], expander_));
         continue;
       }
-      task_.kernels.dot_picked[format.width](task_.codes.row(origin_), task_.codes.stride, picks.numbers.data() + begin,
-                                             end - begin, format.row_bytes(), task_.queries.integer(q), dots_.data());
+      expander_.dot_picked(task_.codes.row(origin_), task_.codes.stride, picks.numbers.data() + begin, end - begin,
+                           task_.queries.integer(q), dots_.data());
       const std::int32_t threshold = task_.queries.least_dot(q, least);
       const std::size_t good = task_.kernels.select(dots_.data(), end - begin, threshold, good_.data());
       for (std::size_t j = 0; j < good; ++j) push(begin + good_[j], task_.queries.score(q, dots_[good_[j]]));
@@ -182,6 +185,7 @@ class SketchScan {
   const Task& task_;
   const std::size_t first_, origin_;
   SharedBounds& shared_;
+  Expander expander_;
   std::vector<State> states_;
   std::vector<std::uint32_t> rows_;
   std::vector<float> bounds_;
@@ -217,12 +221,13 @@ void search_group(const Task& task, std::size_t first, std::size_t last, std::si
     }
   }
   // The best by min(score, bound); what is answered is their scores.
+  Expander expander(task.kernels, task.stored);
   for (std::size_t q = first; q < last; ++q) {
     std::vector<Hit>& best = hits[q - first];
     if (best.size() > columns) keep_best(best, columns, std::less<>());
     for (Hit& hit : best) {
       parallel::checkpoint();
-      hit.score = task.score_of(q, static_cast<std::size_t>(hit.row));
+      hit.score = task.score_of(q, static_cast<std::size_t>(hit.row), expander);
     }
     write_best(best, columns, scores + q * columns, rows + q * columns);
   }
@@ -230,17 +235,18 @@ void search_group(const Task& task, std::size_t first, std::size_t last, std::si
 
 }  // namespace
 
-void search_by_sketch(const Format& format, const FloatMatrix& x, const CodeMatrix& codes, const Sketch& sketch,
+void search_by_sketch(const Format& stored, const FloatMatrix& x, const CodeMatrix& codes, const Sketch& sketch,
                       double width, std::size_t columns, int query_bits, const AllowedRows& allowed, unsigned threads,
                       float* scores, std::int64_t* rows) {
   const DefaultFloatEnvironment environment;
   const Kernels& kernels = dispatch::table();
+  const Format format = stored.expanded();
   const Queries queries = prepare_queries(kernels, format, x, query_bits, threads);
   if (queries.count == 0 || columns == 0) return;
   in_groups(format, queries.count, allowed.count(), columns, threads,
             [&](std::size_t first, std::size_t last, unsigned workers) {
               const SketchQueries ready(format, queries, first, last, sketch, width);
-              const Task task{kernels, format, queries, ready, codes, sketch, allowed};
+              const Task task{kernels, stored, queries, ready, codes, sketch, allowed};
               search_group(task, first, last, columns, workers, scores, rows);
             });
 }

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING
 from frazil._kernels import active_kernels, kernels, use_kernels
 from frazil._native import __version__
 from frazil.codec import ARCTIC_INT4, ARCTIC_INT8, Codec, Hits
+from frazil.metric import Metric
+from frazil.projection import Projection
 from frazil.sketch import Sketch
 
 if TYPE_CHECKING:
@@ -28,6 +30,8 @@ __all__ = [
     "CollectionError",
     "Encoder",
     "Hits",
+    "Metric",
+    "Projection",
     "Sketch",
     "__version__",
     "active_kernels",

@@ -73,6 +73,13 @@ def _refuse_text(array: NDArray[Any], name: str) -> None:
         raise TypeError(f"{name}: expected floats, got text ({array.dtype}); frazil.Encoder's {how} makes floats of it")
 
 
+def as_numbers(floats: NDArray[Any], bfloat16: bool) -> NDArray[Any]:
+    """Return what `as_floats` returned as floats that NumPy calculates with: bit patterns of bfloat16 as float32."""
+    if not bfloat16:
+        return floats
+    return (floats.view(np.uint16).astype(np.uint32) << 16).view(np.float32)  # the upper half of a float32's
+
+
 def as_codes(codes: Any) -> NDArray[np.uint8]:
     """Return codes as a uint8 array."""
     if not isinstance(codes, np.ndarray) and not _is_tensor(codes):

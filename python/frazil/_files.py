@@ -1,4 +1,4 @@
-"""Files written all or nothing."""
+"""Files written all or nothing; where files are kept that can be made again."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-__all__ = ["whole_file"]
+__all__ = ["cache_folder", "whole_file"]
 
 
 @contextmanager
@@ -27,3 +27,14 @@ def whole_file(path: Path) -> Iterator[Path]:
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def cache_folder(name: str) -> Path:
+    """Return a folder of frazil's in the user's cache; nothing is made.
+
+    Raises:
+        ImportError: platformdirs is not installed.
+    """
+    import platformdirs
+
+    return platformdirs.user_cache_path("frazil", appauthor=False) / name

@@ -7,18 +7,28 @@ from numpy.typing import NDArray
 
 __version__: str
 
-def check_codec(dim: int, bits: int, limit: float) -> None: ...
+def check_codec(dim: int, bits: int, limit: float, normal: bool) -> None: ...
 def pack(
     x: NDArray[Any],
     bfloat16: bool,
     dim: int,
     bits: int,
     limit: float,
+    normal: bool,
+    refine: bool,
+    matrix: NDArray[float32] | None,
     out: NDArray[uint8] | None,
     threads: int | None,
 ) -> NDArray[uint8]: ...
+def output_codes(out: NDArray[uint8] | None, shape: list[int], x: NDArray[Any]) -> NDArray[uint8]: ...
 def unpack(
-    codes: NDArray[uint8], dim: int, bits: int, limit: float, out: NDArray[float32] | None, threads: int | None
+    codes: NDArray[uint8],
+    dim: int,
+    bits: int,
+    limit: float,
+    normal: bool,
+    out: NDArray[float32] | None,
+    threads: int | None,
 ) -> NDArray[float32]: ...
 def score(
     queries: NDArray[Any],
@@ -27,6 +37,7 @@ def score(
     dim: int,
     bits: int,
     limit: float,
+    normal: bool,
     query_bits: int,
     out: NDArray[float32] | None,
     threads: int | None,
@@ -38,6 +49,7 @@ def search(
     dim: int,
     bits: int,
     limit: float,
+    normal: bool,
     k: int,
     query_bits: int,
     allow_mask: NDArray[bool_] | None,
@@ -45,7 +57,13 @@ def search(
     threads: int | None,
 ) -> tuple[NDArray[float32], NDArray[int64]]: ...
 def build_sketch(
-    codes: NDArray[uint8], dim: int, bits: int, limit: float, out: NDArray[uint8] | None, threads: int | None
+    codes: NDArray[uint8],
+    dim: int,
+    bits: int,
+    limit: float,
+    normal: bool,
+    out: NDArray[uint8] | None,
+    threads: int | None,
 ) -> NDArray[uint8]: ...
 def sketch_size(dim: int, bits: int, rows: int) -> int: ...
 def read_sketch(data: NDArray[uint8]) -> tuple[int, int, int]: ...
@@ -58,6 +76,7 @@ def search_by_sketch(
     dim: int,
     bits: int,
     limit: float,
+    normal: bool,
     k: int,
     query_bits: int,
     allow_mask: NDArray[bool_] | None,

@@ -1,4 +1,4 @@
-"""The `frazil` command: info, demo, bench; and index, search, verify, export, import of collections."""
+"""The `frazil` command: info, demo, bench; quality, eval; and what it does with collections."""
 
 from __future__ import annotations
 
@@ -78,7 +78,72 @@ def _parser() -> argparse.ArgumentParser:
     )
     _add_bench_options(bench)
     bench.set_defaults(run=_bench)
+
+    _add_quality_commands(commands)
     return parser
+
+
+def _add_quality_commands(commands: Any) -> None:
+    quality = commands.add_parser(
+        "quality",
+        help="measure what codes of your embeddings cost: errors and recall beside the floats",
+        description="Measure what codes of these embeddings cost, beside the floats: clipping, errors of values and "
+        "scores, recall of the nearest documents with 95%% confidence intervals; every combination of dims, bits, "
+        "query bits and refinements. Recall is counted beside floats of as many dimensions, and beside the uncut ones.",
+    )
+    quality.add_argument("file", type=Path, metavar="FILE.npy", help="embeddings of documents, floats (n, d)")
+    quality.add_argument(
+        "--queries",
+        type=Path,
+        metavar="FILE.npy",
+        help="embeddings of queries (default: a tenth of the rows, held out)",
+    )
+    quality.add_argument(
+        "--rows", type=_positive, default=100_000, metavar="N", help="use N rows, chosen at random (default: 100000)"
+    )
+    quality.add_argument("--dims", type=_counts, default=(), metavar="N,M", help="dimensions kept (default: 64, 128 …)")
+    quality.add_argument("--bits", type=_counts, default=(), metavar="N,M", help="bits a dimension (default: 4,8)")
+    quality.add_argument("--query-bits", type=_counts, default=(), metavar="N,M", help="of queries (default: 8)")
+    quality.add_argument("--refine", type=_names, default=(), metavar="A,B", help="of no, yes, metric (default: all)")
+    quality.add_argument(
+        "--limit", type=float, metavar="L", help="codes cover -L to L (default: 0.18; 0.30 for 8 bits)"
+    )
+    quality.add_argument("--seed", type=int, default=0, metavar="N", help="of random choices (default: 0)")
+    quality.add_argument("--json", action="store_true", help="print JSON")
+    quality.add_argument("--plot", type=Path, metavar="FILE", help="draw recall against bytes, .png or .svg")
+    quality.set_defaults(run=_quality_command("run_quality"))
+
+    evaluation = commands.add_parser(
+        "eval",
+        help="measure NDCG@10 of a BEIR collection, in floats and by codes",
+        description="Encode a retrieval collection in BEIR's layout (once: embeddings are kept), pack and search it, "
+        "and print NDCG@10 and recall@100 with 95%% confidence intervals, for float32 and for each codec.",
+    )
+    evaluation.add_argument("folder", type=Path, metavar="BEIR_FOLDER", help="corpus.jsonl, queries.jsonl, qrels/")
+    evaluation.add_argument(
+        "--model", metavar="M", help="hub id or folder of the encoder (default: arctic-embed-m-v1.5)"
+    )
+    evaluation.add_argument(
+        "--split", default="test", metavar="S", help="which judgements: qrels/S.tsv (default: test)"
+    )
+    evaluation.add_argument("--dim", type=_positive, default=256, metavar="N", help="dimensions kept (default: 256)")
+    evaluation.add_argument(
+        "--documents", type=Path, metavar="FILE.npy", help="ready embeddings, a row for each document"
+    )
+    evaluation.add_argument("--queries", type=Path, metavar="FILE.npy", help="and one for each line of queries.jsonl")
+    evaluation.add_argument("--cache", type=Path, metavar="FOLDER", help="where embeddings are kept")
+    evaluation.set_defaults(run=_quality_command("run_eval"))
+
+
+def _quality_command(name: str) -> Callable[[argparse.Namespace], None]:
+    """Return what runs a function of frazil.quality.commands; it is imported only then."""
+
+    def run(arguments: argparse.Namespace) -> None:
+        from frazil.quality import commands
+
+        getattr(commands, name)(arguments)
+
+    return run
 
 
 def _add_collection_commands(commands: Any) -> None:
@@ -86,8 +151,8 @@ def _add_collection_commands(commands: Any) -> None:
         "index",
         help="put texts or embeddings into a collection",
         description="Put texts (.jsonl, .csv, .parquet) or embeddings (.npy, .fvecs, .fbin) into a collection. "
-        "Stopped, by whatever, and started again, it goes on where it was. --dim, --bits, --limit, --rerank and "
-        "--model are fixed when the collection is made.",
+        "Stopped, by whatever, and started again, it goes on where it was. --dim, --bits, --limit, --codec, --refine, "
+        "--rerank and --model are fixed when the collection is made.",
     )
     index.add_argument("files", nargs="+", type=Path, metavar="FILE")
     index.add_argument(
@@ -97,6 +162,12 @@ def _add_collection_commands(commands: Any) -> None:
     index.add_argument("--dim", type=_positive, metavar="N", help="dimensions kept (default: 256, or all if fewer)")
     index.add_argument("--bits", type=int, choices=(4, 8), help="bits a dimension (default: 4)")
     index.add_argument("--limit", type=float, metavar="L", help="codes cover -L to L (default: 0.18; 0.30 for 8 bits)")
+    index.add_argument(
+        "--codec", type=Path, metavar="FILE.npz", help="what Codec.save wrote, instead of --dim, --bits and --limit"
+    )
+    index.add_argument(
+        "--refine", action="store_true", help="choose codes that keep scores, not values: slower packing"
+    )
     index.add_argument("--rerank", action="store_true", help="keep 8-bit codes as well, to re-rank with")
     index.add_argument(
         "--upsert", action="store_true", help="replace items of the same ids; a file that has changed is read again"

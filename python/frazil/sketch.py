@@ -77,7 +77,7 @@ class Sketch:
             TypeError: wrong dtype.
         """
         array = as_codes(codes)
-        return cls(_native.build_sketch(array, codec.dim, codec.bits, codec.limit, out, as_threads(threads)))
+        return cls(_native.build_sketch(array, *codec._format, out, as_threads(threads)))
 
     @staticmethod
     def size(codec: Codec, rows: int) -> int:

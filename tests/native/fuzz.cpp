@@ -40,12 +40,13 @@ Format Decoder::format() {
   const std::size_t most = byte() % 16 == 0 ? kMaxDim : 300;
   std::size_t dim = kMinDim + below(most - kMinDim + 1);
   if (width == kInt4) dim = dim / 2 * 2;
+  const bool normal = width == kInt4 && byte() % 4 == 0;  // which only operations look at
   // Any limit: from 2^-19 to less than 2^19, which is within 1e-6 … 1e6.
   double limit = 0;
   std::uint8_t bits[sizeof limit];
   write_float(FloatType::kDouble, static_cast<int>(below(coin() ? 38 : 4)) - (coin() ? 19 : 3), word() >> 1, bits);
   std::memcpy(&limit, bits, sizeof limit);
-  return {dim, width, std::clamp(limit, kMinLimit, kMaxLimit)};
+  return {dim, width, std::clamp(limit, kMinLimit, kMaxLimit), normal};
 }
 
 Layout Decoder::layout() {
@@ -173,6 +174,18 @@ void Fuzzer::pack(Decoder& decoder, FloatType type) {
         return packed = stage_.pack(kernel, rows.data(), n, row_bytes, format, layout);
       },
       [&](std::size_t, std::size_t) { return packed * format.row_bytes(); });
+}
+
+void Fuzzer::expand(Decoder& decoder) {
+  Format format = decoder.format();
+  if (format.width == kInt8) format = {format.dim / 2 * 2, kInt4, format.limit};
+  const Layout layout = decoder.layout();
+  const std::size_t n = decoder.below(20);
+  const Bytes rows = decoder.bytes(n * format.row_bytes()), levels = decoder.bytes(16);
+  shape("expand", format, n, 0, layout);
+  compare(1, [&](const Kernels& kernels) {
+    stage_.expand(kernels.expand, rows.data(), n, format.row_bytes(), levels.data(), layout);
+  });
 }
 
 void Fuzzer::unpack(Decoder& decoder) {
@@ -325,7 +338,7 @@ void Fuzzer::one(const std::uint8_t* data, std::size_t size) {
     case 4:
       return pack(decoder, FloatType::kDouble);
     case 5:
-      return unpack(decoder);
+      return decoder.coin() ? unpack(decoder) : expand(decoder);
     case 6:
     case 7:
       return dot(decoder);

@@ -47,6 +47,7 @@ class Fuzzer {
 
  private:
   void pack(Decoder& decoder, FloatType type);
+  void expand(Decoder& decoder);
   void unpack(Decoder& decoder);
   void dot(Decoder& decoder);
   void tile(Decoder& decoder);

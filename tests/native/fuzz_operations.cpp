@@ -6,6 +6,7 @@
 
 #include "../../csrc/dispatch.h"
 #include "../../csrc/ops/pack.h"
+#include "../../csrc/ops/refine.h"
 #include "../../csrc/ops/search.h"
 #include "../../csrc/ops/sketch.h"
 #include "fuzz.h"
@@ -93,14 +94,20 @@ void Fuzzer::pack_operation(Decoder& decoder) {
   const std::size_t n = decoder.below(12), columns = format.dim + decoder.below(4);
   const FloatMatrix x = any_matrix(decoder, type, n, columns, input_);
   const Side side = any_side(decoder);
-  shape("pack operation", format, n, 0, {.side = side});
+  const bool refine = decoder.coin(), by_metric = refine && format.dim <= 300 && decoder.coin();
+  const auto matrix = metric_matrix(format.dim, format.dim);
+  const Metric metric{matrix.data(), format.dim};
+  shape(refine ? "refine operation" : "pack operation", format, n, 0, {.side = side});
   std::string expected;
   Bytes codes;
   const auto run = [&](const std::string& set) {
     dispatch::force(set);
     report_.now.set = set.c_str();
     std::uint8_t* const to = codes_.place(n * format.row_bytes(), side);
-    return outcome([&] { frazil::pack(format, x, "x", 1, to); });
+    return outcome([&] {
+      if (refine) return pack_refined(format, x, "x", by_metric ? &metric : nullptr, 1, to);
+      frazil::pack(format, x, "x", 1, to);
+    });
   };
   expected = run("scalar");
   codes = copy_of(codes_);

@@ -63,10 +63,10 @@ std::size_t size_of(FloatType type) {
   return kSizes[static_cast<int>(type)];
 }
 
-Format format_of(Width width, std::size_t dim) {
+Format format_of(Width width, std::size_t dim, bool normal) {
   std::size_t root = 1;
   while (root * root < dim) ++root;
-  return {dim, width, std::min(0.875, 3.0 / static_cast<double>(root))};
+  return {dim, width, std::min(0.875, 3.0 / static_cast<double>(root)), normal};
 }
 
 void write_float(FloatType type, int exponent, std::uint64_t word, std::uint8_t* to) {
@@ -169,6 +169,19 @@ std::vector<float> float_queries(const std::string& name, std::size_t n, Width w
     }
   }
   return queries;
+}
+
+std::vector<float> metric_matrix(std::size_t dim, std::size_t stride) {
+  std::size_t power = 1;
+  while (power < dim) power *= 2;
+  std::vector<float> matrix(dim * stride);
+  for (std::size_t i = 0; i < dim; ++i) {
+    for (std::size_t j = 0; j < dim; ++j) {
+      const auto number = static_cast<float>((std::min(i, j) * 7 + std::max(i, j) * 13) % 17) - 8;
+      matrix[i * stride + j] = i == j ? 1.0f + static_cast<float>(i % 3) / 4 : number / static_cast<float>(8 * power);
+    }
+  }
+  return matrix;
 }
 
 AllowedRows allowed_list(const std::vector<std::int64_t>& rows, std::size_t n) {

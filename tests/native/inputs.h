@@ -44,7 +44,7 @@ const char* name_of(Width width);
 std::size_t size_of(FloatType type);
 
 // A limit that suits vectors of so many dimensions: some of their values are beyond it.
-Format format_of(Width width, std::size_t dim);
+Format format_of(Width width, std::size_t dim, bool normal = false);
 
 // Writes ±2^exponent * 1.fraction, the fraction being the lower bits of `word`, the sign its highest; subnormal,
 // without the leading 1, where the exponent is too small for the type, as kSubnormal always is.
@@ -70,6 +70,9 @@ std::vector<std::int8_t> integer_queries(const std::string& name, std::size_t n,
 // The same of floats from -1 to 1: q mod 4 = 1 is 1 everywhere, 2 is subnormal, 3 spread widely with zeros of both
 // signs.
 std::vector<float> float_queries(const std::string& name, std::size_t n, Width width, std::size_t row_bytes);
+
+// A symmetric, positive definite matrix (dim, dim), its rows `stride` numbers apart, zeros between.
+std::vector<float> metric_matrix(std::size_t dim, std::size_t stride);
 
 // These rows, of n.
 AllowedRows allowed_list(const std::vector<std::int64_t>& rows, std::size_t n);

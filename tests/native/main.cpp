@@ -122,6 +122,7 @@ int run(const Options& options) {
   } else {
     if (!options.threads) {
       sweep_kernels(sets, report, kernels, options.quick);
+      sweep_refining(sets, report, kernels, options.quick);
       sweep_selections(sets, report, kernels, options.quick);
       run_operations(sets, report, operations, options.quick);
     }

@@ -6,6 +6,7 @@
 
 #include "../../csrc/dispatch.h"
 #include "../../csrc/ops/pack.h"
+#include "../../csrc/ops/refine.h"
 #include "../../csrc/ops/score.h"
 #include "../../csrc/ops/search.h"
 #include "../../csrc/ops/sketch.h"
@@ -17,6 +18,7 @@ namespace {
 constexpr std::size_t kQueries = 9;                           // enough for tiles
 constexpr std::size_t kCodeBytes = 300000, kMostRows = 5000;  // enough for several threads
 constexpr std::size_t kExtraColumns = 3;                      // that are not kept
+constexpr std::size_t kRefined = 600, kMetricDim = 258;       // more rows, or dimensions by a metric, take long
 constexpr double kWidth = 3;                                  // of sketches' bounds
 constexpr FloatType kTypes[] = {FloatType::kHalf, FloatType::kBfloat16, FloatType::kSingle, FloatType::kDouble};
 
@@ -29,7 +31,8 @@ std::uint64_t digest_of(const Guarded& output, std::uint64_t state = kFnvStart) 
 Operations::Operations(const Format& format)
     : format_(format),
       n_(std::min(kCodeBytes / format.row_bytes(), kMostRows) + 700),
-      suffix_(std::string(" ") + name_of(format.width) + " " + std::to_string(format.dim)),
+      suffix_(std::string(" ") + (format.normal ? "normal" : name_of(format.width)) + " " + std::to_string(format.dim)),
+      metric_(metric_matrix(format.dim, format.dim)),
       query_matrix_(matrix(FloatType::kSingle, kQueries, 1, "op queries", queries_)),
       code_matrix_{} {
   for (Guarded* const output : {&scores_, &rows_, &bytes_}) output->place(0, Side::kEnd);
@@ -52,6 +55,11 @@ Operations::Operations(const Format& format)
     const FloatMatrix x = matrix(type, n_, spread ? 2 : 1, "op rows", x_[i]);
     add(std::string(spread ? "pack spread " : "pack ") + name_of(type),
         [this, x](unsigned threads) { return pack(x, threads); });
+    if (spread) continue;
+    add(std::string("refine ") + name_of(type), [this, x](unsigned threads) { return refine(x, false, threads); });
+    if (format_.dim > kMetricDim) continue;
+    add(std::string("refine metric ") + name_of(type),
+        [this, x](unsigned threads) { return refine(x, true, threads); });
   }
   add("unpack", [this](unsigned threads) { return unpack(threads); });
   for (const int bits : {4, 8, 32}) {
@@ -85,6 +93,15 @@ FloatMatrix Operations::matrix(FloatType type, std::size_t n, std::size_t spread
 
 std::uint64_t Operations::pack(const FloatMatrix& x, unsigned threads) {
   frazil::pack(format_, x, "x", threads, bytes_.place(n_ * format_.row_bytes(), Side::kEnd));
+  return digest_of(bytes_);
+}
+
+std::uint64_t Operations::refine(const FloatMatrix& x, bool by_metric, unsigned threads) {
+  const Metric metric{metric_.data(), format_.dim};
+  FloatMatrix some = x;
+  some.rows = kRefined;
+  pack_refined(format_, some, "x", by_metric ? &metric : nullptr, threads,
+               bytes_.place(some.rows * format_.row_bytes(), Side::kEnd));
   return digest_of(bytes_);
 }
 
@@ -152,6 +169,8 @@ void run_operations(const Sets& sets, Report& report, Golden& golden, bool quick
         std::pair(kInt8, 3), std::pair(kInt8, 256), std::pair(kInt8, 1023)}) {
     if (!quick || formats.size() < 2) formats.push_back(format_of(width, static_cast<std::size_t>(dim)));
   }
+  formats.push_back(format_of(kInt4, 256, true));
+  if (!quick) formats.push_back(format_of(kInt4, 30, true));
   for (const Format& format : formats) {
     dispatch::force("scalar");  // builds the sketch
     Operations operations(format);

@@ -27,6 +27,7 @@ class Operations {
 
  private:
   std::uint64_t pack(const FloatMatrix& x, unsigned threads);
+  std::uint64_t refine(const FloatMatrix& x, bool by_metric, unsigned threads);
   std::uint64_t unpack(unsigned threads);
   std::uint64_t score(int query_bits, unsigned threads);
   enum class Allow { kAll, kMask, kList };
@@ -39,6 +40,7 @@ class Operations {
   const std::string suffix_;
   static constexpr std::size_t kMatrices = 5;
   Guarded x_[kMatrices], codes_, queries_, sketch_, scores_, rows_, bytes_;  // places
+  std::vector<float> metric_;
   FloatMatrix query_matrix_;
   CodeMatrix code_matrix_;
   std::vector<std::pair<std::string, Operation>> all_;

@@ -33,6 +33,7 @@ struct Sets {
 // Every kernel over all sizes, places and extremes. A result is the beginning of a longer one, of which `golden` has
 // the digest. `quick`: fewer sizes, for emulators.
 void sweep_kernels(const Sets& sets, Report& report, Golden& golden, bool quick);
+void sweep_refining(const Sets& sets, Report& report, Golden& golden, bool quick);
 void sweep_selections(const Sets& sets, Report& report, Golden& golden, bool quick);
 
 // Many threads at once, and a forked child.

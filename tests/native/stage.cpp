@@ -46,6 +46,14 @@ void Stage::unpack(Kernels::Unpack* kernel, const std::uint8_t* rows, std::size_
   kernel(at, stride, n, format.dim, static_cast<float>(format.half_step()), out<float>(0, n * format.dim, layout.side));
 }
 
+void Stage::expand(Kernels::Expand* kernel, const std::uint8_t* rows, std::size_t n, std::size_t row_bytes,
+                   const std::uint8_t* levels, const Layout& layout) {
+  std::ptrdiff_t stride = 0;
+  const std::uint8_t* const at = place_rows(rows, n, row_bytes, layout, stride);
+  kernel(at, stride, n, row_bytes, placed(numbers_, levels, 16, layout.side),
+         out<std::uint8_t>(0, 2 * n * row_bytes, layout.side));
+}
+
 void Stage::dot_rows(Kernels::DotRows* kernel, const std::uint8_t* rows, std::size_t n, const Format& format,
                      const std::int8_t* query, const Layout& layout) {
   std::ptrdiff_t stride = 0;
@@ -106,6 +114,31 @@ void Stage::sketch_select(Kernels::SketchSelect* kernel, const std::uint8_t* blo
   }
   kernel(at, n, shape, copies, n_queries, n_queries % 2 == 0 ? 4096 : 0, picks);
   for (std::size_t q = 0; q < n_queries; ++q) counts[q] = picks[q].count;
+}
+
+void Stage::metric_rows(Kernels::MetricRows* kernel, const float* metric, std::size_t stride, std::size_t dim,
+                        const float* rows, std::size_t n, Side side) {
+  used_ = 0;
+  kernel(placed(query_, metric, dim * stride, side), stride, dim, placed(rows_, rows, n * stride, side), n,
+         out<float>(0, n * stride, side));
+}
+
+std::size_t Stage::refine_row(Kernels::RefineRow* kernel, Refinement row, std::size_t dim, Side side) {
+  used_ = 0;
+  const auto changed = [&]<class T>(std::size_t i, T* from, std::size_t count) {
+    T* const at = out<T>(i, count, side);
+    std::memcpy(at, from, count * sizeof(T));
+    return at;
+  };
+  if (row.metric != nullptr) row.metric = placed(query_, row.metric, dim * row.stride, side);
+  row.levels = placed(numbers_, row.levels, static_cast<std::size_t>(row.last) + 1, side);
+  row.values = placed(rows_, row.values, row.stride, side);
+  row.bend = placed(more_, row.bend, row.stride, side);
+  row.codes = changed(0, row.codes, dim);
+  row.gradient = changed(1, row.gradient, row.stride);
+  row.up = changed(2, row.up, row.stride);
+  row.down = changed(3, row.down, row.stride);
+  return kernel(row);
 }
 
 bool Stage::tile(const TileKernels& tiles, Width width, const std::uint8_t* rows, std::size_t n, std::size_t row_bytes,

@@ -15,6 +15,8 @@ class Stage {
                    const Format& format, const Layout& layout);
   void unpack(Kernels::Unpack* kernel, const std::uint8_t* rows, std::size_t n, const Format& format,
               const Layout& layout);
+  void expand(Kernels::Expand* kernel, const std::uint8_t* rows, std::size_t n, std::size_t row_bytes,
+              const std::uint8_t* levels, const Layout& layout);
   void dot_rows(Kernels::DotRows* kernel, const std::uint8_t* rows, std::size_t n, const Format& format,
                 const std::int8_t* query, const Layout& layout);
   void dot_picked(Kernels::DotPicked* kernel, const std::uint8_t* rows, std::size_t n, const Format& format,
@@ -30,6 +32,11 @@ class Stage {
   void sketch_select(Kernels::SketchSelect* kernel, const std::uint8_t* blocks, std::size_t n, const SketchShape& shape,
                      const SketchQuery* queries, std::size_t n_queries, const float* least, std::size_t* counts,
                      Side side);
+  void metric_rows(Kernels::MetricRows* kernel, const float* metric, std::size_t stride, std::size_t dim,
+                   const float* rows, std::size_t n, Side side);
+  // The arrays that it changes are copied: afterwards the codes are in output(0), the gradient in output(1), the steps
+  // up and down in output(2) and (3).
+  std::size_t refine_row(Kernels::RefineRow* kernel, Refinement row, std::size_t dim, Side side);
   // Fills a tile, scores it: the dots are in output(0), `dots_stride` numbers from query to query, and whether each
   // query was reached in output(1). `beside`: how many numbers there are between two queries' dots that must not
   // change; false if they have.
@@ -55,7 +62,7 @@ class Stage {
     return outputs_[i].place_of<T>(count, side);
   }
 
-  Guarded rows_, query_, numbers_, scratch_, outputs_[2 * kMostQueries];
+  Guarded rows_, query_, numbers_, more_, scratch_, outputs_[2 * kMostQueries];
   std::size_t used_ = 0;
 };
 

@@ -77,6 +77,7 @@ class FormatSweep {
   void run() {
     for (const FloatType type : kTypes) pack(type);
     unpack();
+    if (width_ == kInt4) expand();
     dots();
     floats();
     sketch();
@@ -157,6 +158,21 @@ class FormatSweep {
       each_shape([&](std::size_t n, const Layout& layout) {
         stage_.unpack(kernels.unpack[width_], codes_.data(), n, format_, layout);
         report_.check_bytes(stage_.output(0).data(), expected.data(), n * format_.dim * sizeof(float), "the values");
+      });
+    });
+  }
+
+  void expand() {
+    Random random("levels" + suffix_);
+    std::uint8_t levels[16];
+    for (auto& level : levels) level = static_cast<std::uint8_t>(random.below(256));
+    stage_.expand(sets_.scalar->expand, codes_.data(), most_, format_.row_bytes(), levels, {});
+    const Bytes expected = copy_of<std::uint8_t>(stage_.output(0));
+    check_golden("expand", digest_of(expected));
+    each_set("expand", [&](const Kernels& kernels) {
+      each_shape([&](std::size_t n, const Layout& layout) {
+        stage_.expand(kernels.expand, codes_.data(), n, format_.row_bytes(), levels, layout);
+        report_.check_bytes(stage_.output(0).data(), expected.data(), n * format_.dim, "the levels");
       });
     });
   }

@@ -13,10 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from frazil.codec import Codec
+from frazil.collection.codec_rows import codec_of_row, row_of_codec
 from frazil.collection.codefiles import BLOCK_ROWS, Block
 from frazil.collection.database import Database
 from frazil.collection.errors import CollectionError
 from frazil.collection.filters import field_path
+from frazil.metric import Metric
 
 __all__ = [
     "FORMAT_VERSION",
@@ -38,8 +40,10 @@ _FILTERED_AT_ONCE = 1 << 25  # rows that one filter's text may name: SQLite's te
 _MOST_ROWS = 1 << 48
 
 _TABLES = {
-    "properties": "(dim INTEGER NOT NULL, bits INTEGER NOT NULL, code_limit REAL NOT NULL, rerank_dim INTEGER, "
-    "rerank_bits INTEGER, rerank_limit REAL, model TEXT, revision TEXT)",
+    "properties": "(model TEXT, revision TEXT)",
+    "codecs": "(kind TEXT PRIMARY KEY, dim INTEGER NOT NULL, bits INTEGER NOT NULL, code_limit REAL NOT NULL, "
+    "spacing TEXT NOT NULL, projection BLOB, refine INTEGER NOT NULL, metric BLOB, crc32 INTEGER NOT NULL) "
+    "WITHOUT ROWID",
     "state": "(generation INTEGER NOT NULL, rows INTEGER NOT NULL, dead INTEGER NOT NULL, version INTEGER NOT NULL, "
     "sketch_rows INTEGER NOT NULL)",
     "items": "(row INTEGER PRIMARY KEY, id NOT NULL UNIQUE, document TEXT, metadata TEXT, crc32 INTEGER NOT NULL)",
@@ -59,9 +63,11 @@ class Properties:
     """What a collection is from its creation on."""
 
     codec: Codec
-    rerank: Codec | None
-    model: str | None
-    revision: str | None
+    rerank: Codec | None = None
+    refine: bool | Metric = False
+    """how the first codec's codes are chosen"""
+    model: str | None = None
+    revision: str | None = None
 
 
 class State(NamedTuple):
@@ -132,18 +138,18 @@ class Catalog(Database):
 
     def properties(self) -> Properties:
         """Return what was fixed at the creation."""
-        found = self._run("SELECT * FROM properties LIMIT 2")
-        if len(found) != 1 or len(found[0]) != 8:
-            raise self._broken("properties: expected one row of 8 columns")
-        *codecs, model, revision = found[0]
+        found = self._run("SELECT model, revision FROM properties LIMIT 2")
+        if len(found) != 1 or not all(text is None or isinstance(text, str) for text in found[0]):
+            raise self._broken("properties: expected one row of two texts")
+        codecs = {kind: row for kind, *row in self._run("SELECT * FROM codecs LIMIT 3")}
+        if not {"codes"} <= codecs.keys() <= {"codes", "rerank"}:
+            raise self._broken("codecs: expected one for codes, and at most one for rerank")
         try:
-            codec = Codec(*codecs[:3])
-            rerank = None if codecs[3] is None else Codec(*codecs[3:])
-        except (TypeError, ValueError) as error:
-            raise self._broken(f"properties: {error}") from None
-        if not all(text is None or isinstance(text, str) for text in (model, revision)):
-            raise self._broken("properties: model and revision are not texts")
-        return Properties(codec, rerank, model, revision)
+            known = {kind: codec_of_row(kind, row) for kind, row in codecs.items()}
+        except (TypeError, ValueError, OverflowError) as error:
+            raise self._broken(f"codecs: {error}") from None
+        codec, refine = known["codes"]
+        return Properties(codec, known.get("rerank", (None,))[0], refine, *found[0])
 
     def state(self) -> State:
         """Return what the last commit left."""
@@ -410,10 +416,13 @@ def create_schema(catalog: Catalog, properties: Properties) -> None:
     for name, columns in _TABLES.items():
         catalog._run(f"CREATE TABLE {name} {columns}")
     catalog._run("INSERT INTO state VALUES (1, 0, 0, 0, 0)")
-    codec, rerank = properties.codec, properties.rerank
-    codecs = (codec.dim, codec.bits, codec.limit, *((rerank.dim, rerank.bits, rerank.limit) if rerank else [None] * 3))
-    marks = ", ".join("?" * 8)
-    catalog._run(f"INSERT INTO properties VALUES ({marks})", (*codecs, properties.model, properties.revision))
+    catalog._run("INSERT INTO properties VALUES (?, ?)", (properties.model, properties.revision))
+    rows = [("codes", properties.codec, properties.refine), ("rerank", properties.rerank, False)]
+    for kind, codec, refine in rows:
+        if codec is not None:
+            catalog._run(
+                "INSERT INTO codecs VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", (kind, *row_of_codec(kind, codec, refine))
+            )
     catalog.commit()
 
 

@@ -10,6 +10,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+import numpy as np
+
 from frazil._arrays import as_count
 from frazil.codec import Codec
 from frazil.collection import checks, exchange, writer
@@ -22,6 +24,7 @@ from frazil.collection.records import Records, to_records
 from frazil.collection.searching import Hits, Request, search
 from frazil.collection.vectors import Given, check_width, known_width, width_note
 from frazil.collection.writer import Writer
+from frazil.metric import Metric
 
 __all__ = ["Collection"]
 
@@ -48,6 +51,7 @@ class Collection:
         path: the folder.
         codec: how vectors are packed.
         rerank_codec: how they are packed a second time, for re-ranking; None: they are not.
+        refine: whether, or by which `Metric`, the codes of the first codec are refined.
         model, revision: what made the embeddings, as said at the creation.
     """
 
@@ -55,7 +59,7 @@ class Collection:
         self.path = path
         self._reader = Reader(path)
         properties = self._reader.properties
-        self.codec, self.rerank_codec = properties.codec, properties.rerank
+        self.codec, self.rerank_codec, self.refine = properties.codec, properties.rerank, properties.refine
         self.model, self.revision = properties.model, properties.revision
         self._writer: Writer | None = None
         self._is_closed, self._is_writing = False, False
@@ -68,6 +72,7 @@ class Collection:
         codec: Codec | None = None,
         *,
         rerank: Codec | None = None,
+        refine: bool | Metric = False,
         model: str | None = None,
         revision: str | None = None,
     ) -> Collection:
@@ -77,6 +82,7 @@ class Collection:
             path: the folder; made if it is not there, else it must be empty.
             codec: how vectors are packed; None: `ARCTIC_INT4`.
             rerank: a second, finer codec, for `search(rerank=…)`; None: no re-ranking.
+            refine: how codes of the first codec are chosen, as in `Codec.pack`.
             model: what makes the embeddings; kept, not interpreted.
             revision: which of its revisions; likewise.
 
@@ -84,14 +90,19 @@ class Collection:
             CollectionError: there is something in the folder.
             OSError: it cannot be written to.
             TypeError: an argument is of a wrong type.
+            ValueError: a metric of other dimensions than the codec's.
         """
         codec = Codec() if codec is None else codec
         for name, value in (("codec", codec), ("rerank", rerank)):
             if not isinstance(value, Codec) and (name == "codec" or value is not None):
                 raise TypeError(f"{name}: expected a frazil.Codec, got {type(value).__name__}")
+        if not isinstance(refine, bool | np.bool_ | Metric):
+            raise TypeError(f"refine: expected a bool or a frazil.Metric, got {type(refine).__name__}")
+        if isinstance(refine, Metric) and refine.dim != codec.dim:
+            raise ValueError(f"refine: expected a metric of {codec.dim} dimensions, got {refine!r}")
         as_texts([model, revision], 2, "model, revision")
         folder = Path(path).absolute()  # wherever the process goes
-        writer.create(folder, Properties(codec, rerank, model, revision))
+        writer.create(folder, Properties(codec, rerank, refine, model, revision))
         return cls(folder)
 
     @classmethod
@@ -101,6 +112,7 @@ class Collection:
         codec: Codec | None = None,
         *,
         rerank: Codec | None = None,
+        refine: bool | Metric | None = None,
         model: str | None = None,
         revision: str | None = None,
     ) -> Collection:
@@ -110,23 +122,27 @@ class Collection:
             path: the folder.
             codec: how vectors are packed; None: as the collection says, which must be there.
             rerank: as in `create`, as are all that follow; None: as the collection says.
+            refine: likewise.
             model: likewise.
             revision: likewise.
 
         Raises:
             CollectionError: there is none (and no codec to make one with), it is damaged, or of a newer format.
-            ValueError: it has another codec, model or revision.
+            ValueError: it has another codec, refinement, model or revision.
             TypeError: an argument is of a wrong type.
         """
         folder = Path(path).absolute()
         if not is_there(folder):
             if codec is None:
                 raise CollectionError(f"{folder}: holds no collection")
-            return cls.create(folder, codec, rerank=rerank, model=model, revision=revision)
+            return cls.create(
+                folder, codec, rerank=rerank, refine=False if refine is None else refine, model=model, revision=revision
+            )
         found = cls(folder)
         for name, wanted, has in (
             ("codec", codec, found.codec),
             ("rerank", rerank, found.rerank_codec),
+            ("refine", refine, found.refine),
             ("model", model, found.model),
             ("revision", revision, found.revision),
         ):
@@ -428,7 +444,7 @@ class Collection:
             return view.state.version
 
     def info(self) -> dict[str, Any]:
-        """Return path, codecs, model, the embeddings' width (None: only codes were added), counts, fields, bytes."""
+        """Return path, codecs, refinement, model, embeddings' width (None: none were given), counts, fields, bytes."""
         self._check_open()
         with self._reader.snapshot() as (catalog, view):
             state = view.state
@@ -440,6 +456,7 @@ class Collection:
                 "path": str(self.path),
                 "codec": self.codec,
                 "rerank_codec": self.rerank_codec,
+                "refine": self.refine,
                 "model": self.model,
                 "revision": self.revision,
                 "embedding_dim": known_width(catalog),

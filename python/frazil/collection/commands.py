@@ -104,7 +104,9 @@ def run_import(arguments: argparse.Namespace) -> None:
         if model is not None and told.model not in (None, model):
             raise ValueError(f"--model: {path} is of {told.model}, got {model}")
         model = told.model or model
-        collection = Collection.create(folder, told.codec, rerank=told.rerank, model=model, revision=told.revision)
+        collection = Collection.create(
+            folder, told.codec, rerank=told.rerank, refine=told.refine, model=model, revision=told.revision
+        )
     with collection:
         count = collection.import_(path, upsert=arguments.upsert)
         print(f"{_counted(count, 'item')} imported, {len(collection):,} in {folder}")
@@ -115,8 +117,8 @@ def _npy_properties(arguments: argparse.Namespace) -> Properties:
     array = load_array(arguments.file)
     width = array.shape[-1] if array.ndim else 0
     if array.dtype != np.uint8:
-        return Properties(as_codec(None, arguments.bits, arguments.limit, width), None, None, None)
+        return Properties(as_codec(None, arguments.bits, arguments.limit, width))
     if arguments.bits is None:
         raise ValueError(f"{arguments.file}: a .npy does not say what its codes are: --bits 4 or --bits 8 does")
     dim = width * 8 // arguments.bits
-    return Properties(as_codec(dim, arguments.bits, arguments.limit, dim), None, None, None)
+    return Properties(as_codec(dim, arguments.bits, arguments.limit, dim))

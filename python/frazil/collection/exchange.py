@@ -14,8 +14,10 @@ from numpy.typing import NDArray
 from frazil._files import whole_file
 from frazil.codec import Codec
 from frazil.collection.catalog import Properties
+from frazil.collection.codec_rows import codec_of_text, text_of_codec
 from frazil.collection.errors import CollectionError
 from frazil.collection.vectors import BadRow
+from frazil.metric import Metric
 
 if TYPE_CHECKING:
     from frazil.collection.collection import Collection
@@ -24,7 +26,7 @@ __all__ = ["count_rows", "export", "import_file", "is_export", "load_array", "ne
 
 _AT_ONCE = 10_000
 _SUFFIXES = ".parquet", ".arrow", ".npy"
-_CODEC = b"frazil.codec"  # the key of a field's metadata: {"dim": 256, "bits": 4, "limit": 0.18}
+_CODEC = b"frazil.codec"  # the key of a field's metadata: JSON, {"dim": 256, "bits": 4, "limit": 0.18} and more
 _MODEL, _REVISION = b"frazil.model", b"frazil.revision"  # keys of the schema's metadata
 
 
@@ -50,10 +52,6 @@ def _check_name(path: Path) -> None:
         raise ValueError(f"path: expected a file name that ends in {', '.join(_SUFFIXES)}, got {path.name!r}")
 
 
-def _codec_text(codec: Codec) -> str:
-    return json.dumps({"dim": codec.dim, "bits": codec.bits, "limit": codec.limit})
-
-
 def _id_kind(collection: Collection) -> type:
     """Return the one type of all ids."""
     kinds = {type(name) for name in collection}
@@ -67,7 +65,7 @@ def _export_table(collection: Collection, path: Path) -> int:
     codecs = {"codes": collection.codec} | ({"rerank": collection.rerank_codec} if collection.rerank_codec else {})
     fields = [pa.field("id", pa.int64() if _id_kind(collection) is int else pa.string(), nullable=False)]
     for name, codec in codecs.items():
-        told = {_CODEC: _codec_text(codec)}
+        told = {_CODEC: text_of_codec(codec, collection.refine if name == "codes" else False)}
         fields.append(pa.field(name, pa.binary(codec.row_bytes), nullable=False, metadata=told))
     fields += [pa.field("document", pa.string()), pa.field("metadata", pa.string())]
     schema = pa.schema(fields, metadata={_MODEL: collection.model or "", _REVISION: collection.revision or ""})
@@ -209,15 +207,15 @@ def told_properties(path: Path) -> Properties:
     """
     _check_name(path)
     with _opened_table(path) as (_, schema, _):
-        codec = _told_codec(path, schema, "codes")
-        rerank = _told_codec(path, schema, "rerank") if "rerank" in schema.names else None
+        codec, refine = _told_codec(path, schema, "codes")
+        rerank = _told_codec(path, schema, "rerank")[0] if "rerank" in schema.names else None
         texts = ((schema.metadata or {}).get(key, b"").decode(errors="replace") for key in (_MODEL, _REVISION))
         model, revision = (text or None for text in texts)
-        return Properties(codec, rerank, model, revision)
+        return Properties(codec, rerank, refine, model, revision)
 
 
-def _told_codec(path: Path, schema: Any, name: str) -> Codec:
-    """Return the codec that a column's metadata tells."""
+def _told_codec(path: Path, schema: Any, name: str) -> tuple[Codec, bool | Metric]:
+    """Return the codec that a column's metadata tells, and how its codes were chosen."""
     missing = {"id", "codes"} - set(schema.names)
     if missing:
         raise ValueError(f"{path}: expected the columns id and codes, got {', '.join(schema.names)}")
@@ -225,7 +223,7 @@ def _told_codec(path: Path, schema: Any, name: str) -> Codec:
     if told is None:
         raise ValueError(f"{path}: {name}: says no codec: the field's metadata has no {_CODEC.decode()}")
     try:
-        return Codec(**json.loads(told))
+        return codec_of_text(told)
     except (ValueError, TypeError) as error:
         raise ValueError(f"{path}: {name}: says a codec that is none: {told[:100]!r}: {error}") from None
 
@@ -247,11 +245,9 @@ def _check_schema(pa: Any, collection: Collection, path: Path, schema: Any) -> N
             continue
         if name == "rerank" and name not in schema.names:
             raise ValueError(f"{path}: {_without_rerank(collection)}")
-        told = _told_codec(path, schema, name)
+        told, _ = _told_codec(path, schema, name)
         if told != codec:
-            raise ValueError(
-                f"{path}: {name}: is of the codec {_codec_text(told)}, {collection.path} of {_codec_text(codec)}"
-            )
+            raise ValueError(f"{path}: {name}: is of the codec {told!r}, {collection.path} of {codec!r}")
         if schema.field(name).type != pa.binary(codec.row_bytes):
             wanted = f"fixed_size_binary({codec.row_bytes})"
             raise ValueError(f"{path}: {name}: expected {wanted}, got {schema.field(name).type}")

@@ -34,6 +34,8 @@ class Indexing:
     dim: int | None = None
     bits: int | None = None
     limit: float | None = None
+    codec: Path | None = None
+    refine: bool = False
     rerank: bool = False
     model: str | None = None
     upsert: bool = False
@@ -72,14 +74,15 @@ def check_options(found: Collection, **wanted: Any) -> None:
 
     Args:
         found: the collection.
-        wanted: dim, bits, limit and model; None, for each: not given. rerank: True, or not given.
+        wanted: dim, bits, limit, codec and model; None, for each: not given. refine, rerank: True, or not given.
     """
-    has = {"dim": found.codec.dim, "bits": found.codec.bits, "limit": found.codec.limit, "model": found.model}
-    has["rerank"] = found.rerank_codec is not None
+    codec = found.codec
+    has: dict[str, Any] = {"dim": codec.dim, "bits": codec.bits, "limit": codec.limit, "codec": codec}
+    has |= {"model": found.model, "refine": found.refine is not False, "rerank": found.rerank_codec is not None}
     for name, value in wanted.items():
         if value not in (None, False) and value != has[name]:
-            if name == "rerank":
-                raise ValueError(f"--rerank: {found.path} was made without it, and cannot be given it any more")
+            if value is True:
+                raise ValueError(f"--{name}: {found.path} was made without it, and cannot be given it any more")
             raise ValueError(
                 f"--{name}: {found.path} has {'none' if has[name] is None else has[name]}, got {value}; it was fixed "
                 f"when the collection was made: leave --{name} out, or choose another folder"
@@ -137,6 +140,8 @@ def _open(sources: Sequence[Source], options: Indexing, encoder: _Lazy) -> Colle
             dim=options.dim,
             bits=options.bits,
             limit=options.limit,
+            codec=None if options.codec is None else Codec.load(options.codec),
+            refine=options.refine,
             rerank=options.rerank,
             model=encoder.name,
         )
@@ -153,9 +158,17 @@ def _open(sources: Sequence[Source], options: Indexing, encoder: _Lazy) -> Colle
     width = next(iter(widths), 0)
     if options.dim is not None and options.dim > width:
         raise ValueError(f"--dim: expected at most {width:,}, the width of the embeddings, got {options.dim:,}")
-    codec = as_codec(options.dim, options.bits, options.limit, width)
-    rerank = Codec(codec.dim, 8) if options.rerank else None
-    return Collection.create(options.folder, codec, rerank=rerank, model=encoder.name)
+    if options.codec is None:
+        codec = as_codec(options.dim, options.bits, options.limit, width)
+    elif (options.dim, options.bits, options.limit) != (None, None, None):
+        raise ValueError("--codec: a codec has its own --dim, --bits and --limit; expected it or them")
+    else:
+        codec = Codec.load(options.codec)
+        needed = codec.dim if codec.projection is None else codec.projection.input_dim
+        if needed > width:
+            raise ValueError(f"--codec: {codec!r} takes {needed:,} dimensions, the embeddings have {width:,}")
+    rerank = Codec(codec.dim, 8, projection=codec.projection) if options.rerank else None
+    return Collection.create(options.folder, codec, rerank=rerank, refine=options.refine, model=encoder.name)
 
 
 def as_codec(dim: int | None, bits: int | None, limit: float | None, width: int) -> Codec:

@@ -59,6 +59,7 @@ class Given:
         self._embeddings = np.asarray(embeddings) if isinstance(embeddings, list | tuple) else embeddings
         if count == 0 and np.shape(self._embeddings) == (0,):
             self._embeddings = np.empty((0, properties.codec.dim), np.float32)
+        self._refine = properties.refine
         self._codes = {}
         for kind, given, codec in (("codes", codes, properties.codec), ("rerank", rerank_codes, properties.rerank)):
             if given is not None and codec is not None:
@@ -86,7 +87,7 @@ class Given:
         if self._codes:
             return self._codes[kind][first:stop]
         try:
-            return codec.pack(self._embeddings[first:stop])
+            return codec.pack(self._embeddings[first:stop], refine=self._refine if kind == "codes" else False)
         except (TypeError, ValueError) as error:
             message = str(error).removeprefix("x: ")
             if row := re.match(r"row (\d+) (.*)", message, re.DOTALL):

@@ -15,8 +15,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from frazil import Codec, active_kernels
+from frazil._files import cache_folder
 from frazil._model_files import ARCTIC
-from frazil.demo.cache import cache_folder
 from frazil.demo.corpus import Entry, cached_stdlib_docs
 from frazil.demo.measure import agreement, throughput
 from frazil.demo.models import DemoModel, Embeddings, choose_model, encode_within, load_embeddings
@@ -61,7 +61,7 @@ def run(
     """
     console = Console(highlight=False)
     with console.status("reading the docstrings"):
-        entries = cached_stdlib_docs(cache_folder())[:limit]
+        entries = cached_stdlib_docs(cache_folder("demo"))[:limit]
     with console.status("looking for the model"):
         chosen = choose_model(model)
     console.print(f"[bold]{len(entries):,}[/] docstrings of Python {platform.python_version()}'s standard library")
@@ -74,7 +74,7 @@ def run(
         texts,
         QUESTIONS,
         seconds=seconds,
-        folder=cache_folder(),
+        folder=cache_folder("demo"),
         encode=lambda: _encode(chosen, texts, seconds, console),
     )
     session = _Session(console, chosen, entries, embeddings)

@@ -1,0 +1,61 @@
+// Rows of normal levels (format.h) are read as the 8-bit codes that they stand for, a block at a time.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+#include "../kernel_table.h"
+
+namespace frazil {
+
+// The code whose normal level is nearest to each 8-bit code, of two equally near ones the lower.
+constexpr std::array<std::uint8_t, 256> nearest_normal_levels() {
+  std::array<std::uint8_t, 256> nearest{};
+  std::uint8_t code = 0;
+  for (int level = 0; level < 256; ++level) {
+    while (code < 15 && 2 * level > kNormalLevels[code] + kNormalLevels[code + 1]) ++code;
+    nearest[static_cast<std::size_t>(level)] = code;
+  }
+  return nearest;
+}
+inline constexpr std::array<std::uint8_t, 256> kNearestNormal = nearest_normal_levels();
+
+// Gives rows of Format::expanded(): those of normal levels in memory of its own, until the next call; others where they
+// lie. One per thread.
+class Expander {
+ public:
+  Expander(const Kernels& kernels, const Format& format) : kernels_(kernels), format_(format) {}
+
+  const std::uint8_t* rows(const std::uint8_t* at, std::ptrdiff_t& stride, std::size_t n) {
+    if (!format_.normal) return at;
+    rows_.resize(n * format_.dim);
+    kernels_.expand(at, stride, n, format_.row_bytes(), kNormalLevels, rows_.data());
+    stride = static_cast<std::ptrdiff_t>(format_.dim);
+    return rows_.data();
+  }
+
+  // Dots of the rows numbered picked[0 … n - 1] with a query.
+  void dot_picked(const std::uint8_t* at, std::ptrdiff_t stride, const std::uint32_t* picked, std::size_t n,
+                  const std::int8_t* query, std::int32_t* dots) {
+    const Format format = format_.expanded();
+    if (!format_.normal) {
+      return kernels_.dot_picked[format.width](at, stride, picked, n, format.row_bytes(), query, dots);
+    }
+    rows_.resize(n * format.dim);
+    for (std::size_t i = 0; i < n; ++i) {
+      kernels_.expand(at + static_cast<std::ptrdiff_t>(picked[i]) * stride, 0, 1, format_.row_bytes(), kNormalLevels,
+                      rows_.data() + i * format.dim);
+    }
+    kernels_.dot_rows[format.width](rows_.data(), static_cast<std::ptrdiff_t>(format.dim), n, format.row_bytes(), query,
+                                    dots);
+  }
+
+ private:
+  const Kernels& kernels_;
+  const Format format_;
+  std::vector<std::uint8_t> rows_;
+};
+
+}  // namespace frazil

@@ -1,0 +1,164 @@
+"""`frazil eval`: NDCG@10 and recall@100 of a BEIR collection, in floats and by codes."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from frazil._files import whole_file
+from frazil.codec import Codec
+from frazil.metric import Metric
+from frazil.projection import Projection
+from frazil.quality.beir import Beir
+from frazil.quality.nearest import nearest
+from frazil.quality.report import Sample, report
+
+if TYPE_CHECKING:
+    from frazil.encoder import Encoder
+
+__all__ = ["Case", "Result", "cases", "embeddings", "evaluate", "limit_warnings"]
+
+_MEASURES = ("ndcg_cut.10", "recall.100")
+_K = 100
+_SAMPLED = 10_000  # documents
+_AT_ONCE = 4096  # texts encoded between two writes
+
+
+class Case(NamedTuple):
+    """One way to search."""
+
+    name: str
+    dim: int
+    codec: Codec | None
+    """None: float32"""
+    query_bits: int
+    """of codes' queries"""
+    refine: bool | Metric = False
+
+    @property
+    def row_bytes(self) -> int:
+        """Bytes per vector."""
+        return 4 * self.dim if self.codec is None else self.codec.row_bytes
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a case gave."""
+
+    case: Case
+    ndcg: NDArray[np.float64]
+    """NDCG@10 of each query"""
+    recall: NDArray[np.float64]
+    """recall@100 of each query: of its documents with a grade above 0, the part among the first 100"""
+
+    def loss(self, base: Result) -> str:
+        """Return how far NDCG@10 is from another case's: the mean over queries, and 95% of what chance can do."""
+        differences = self.ndcg - base.ndcg
+        error = 1.96 * differences.std(ddof=1) / np.sqrt(len(differences)) if len(differences) > 1 else np.nan
+        return f"{differences.mean():+.4f} ±{error:.4f}"
+
+
+def cases(documents: NDArray[Any], kept: int) -> list[Case]:
+    """Return what is compared for embeddings (n, d), of whose dimensions codes keep `kept`."""
+    dim = documents.shape[1]
+    floats = [Case(f"float32, {d}d", d, None, 8) for d in dict.fromkeys((dim, kept))]
+    eight, four = Codec(kept, 8), Codec(kept, 4)
+    found = [
+        *floats,
+        Case(f"int8, {kept}d", kept, eight, 8),
+        Case(f"int4, {kept}d", kept, four, 8),
+        Case(f"int4, {kept}d, queries of 4 bits", kept, four, 4),
+        Case(f"int4, {kept}d, refined", kept, four, 8, True),
+        Case(
+            f"int4, {kept}d, refined by a metric", kept, four, 8, Metric.fit(documents[_sampled(len(documents))], kept)
+        ),
+    ]
+    if kept < dim:
+        projected = Codec(kept, 4, projection=Projection.fit(documents[_sampled(len(documents))], kept))
+        found.append(Case(f"int4, {dim}d projected to {kept}d, refined", kept, projected, 8, True))
+    return found
+
+
+def _sampled(count: int) -> NDArray[np.int64]:
+    """Return the rows that limits are judged by, and metrics and projections learned from."""
+    return np.sort(np.random.default_rng(0).choice(count, min(_SAMPLED, count), replace=False))
+
+
+def embeddings(encoder: Encoder, texts: Sequence[str], kind: str, folder: Path) -> NDArray[np.float32]:
+    """Encode texts, or find their embeddings in a folder of such, float32 (n, d), a memory map.
+
+    Args:
+        encoder: the model.
+        texts: what to encode, at least one.
+        kind: "query" or "document".
+        folder: where embeddings are kept, under a name made of the model's settings and all texts.
+    """
+    settings = [str(encoder.folder), encoder.prompts, encoder.pooling, encoder.max_tokens, str(encoder.dtype), kind]
+    digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
+    for text in texts:
+        digest.update(f"{len(text)} {text}".encode("utf-8", "surrogatepass"))
+    path = folder / f"{digest.hexdigest()[:32]}.npy"
+    if not path.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        encode = encoder.encode_query if kind == "query" else encoder.encode_document
+        with whole_file(path) as partial:
+            shape = len(texts), encoder.dimensions
+            found = np.lib.format.open_memmap(partial, "w+", np.float32, shape)
+            for start in range(0, len(texts), _AT_ONCE):
+                found[start : start + _AT_ONCE] = encode(texts[start : start + _AT_ONCE])
+            found.flush()
+            del found
+    loaded: NDArray[np.float32] = np.load(path, mmap_mode="r")
+    return loaded
+
+
+def evaluate(data: Beir, documents: NDArray[Any], queries: NDArray[Any], case: Case) -> Result:
+    """Search for all queries, and measure the answers by trec_eval's own code.
+
+    A document with the id of its query is no answer, as in BEIR and MTEB.
+
+    Args:
+        data: the judgements.
+        documents: floats (n, d), the embeddings of `data.documents`.
+        queries: floats (q, d), those of `data.queries`.
+        case: how to search.
+
+    Raises:
+        ImportError: pytrec_eval is not installed.
+    """
+    try:
+        import pytrec_eval
+    except ImportError as error:
+        raise ImportError(f"metrics need pytrec-eval-terrier: pip install 'frazil[eval]' ({error})") from error
+    k = min(_K + 1, len(documents))
+    if case.codec is None:
+        scores, rows = nearest(queries, documents, case.dim, k)
+    else:
+        codes = case.codec.pack(documents, refine=case.refine)
+        scores, rows = case.codec.search(queries, codes, k, query_bits=case.query_bits)
+    run = {}
+    for query, its_scores, its_rows in zip(data.query_ids, scores.tolist(), rows.tolist(), strict=True):
+        answers = zip(its_scores, its_rows, strict=True)
+        named = {data.document_ids[row]: score for score, row in answers if data.document_ids[row] != query}
+        run[query] = dict(list(named.items())[:_K])
+    found = pytrec_eval.RelevanceEvaluator(data.judgements, set(_MEASURES)).evaluate(run)
+    values = [
+        np.array([found[query][name.replace(".", "_")] for query in data.query_ids if query in found])
+        for name in _MEASURES
+    ]
+    return Result(case, *values)
+
+
+def limit_warnings(documents: NDArray[Any], all_cases: Sequence[Case]) -> list[str]:
+    """Return what does not fit about the limits of the codecs that are compared."""
+    rows = _sampled(len(documents))
+    sample = Sample(documents[rows], documents[rows[:1]])
+    codecs = dict.fromkeys(case.codec for case in all_cases if case.codec is not None)
+    return [f"{codec!r}: {text}" for codec in codecs for text in report(codec, sample, ks=(1,)).warnings]

@@ -1,0 +1,68 @@
+"""`Codec.fit`: which limit, and whether a projection."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from frazil.projection import Projection
+from frazil.quality.report import Sample, Truth
+
+if TYPE_CHECKING:
+    from frazil.codec import Codec
+
+__all__ = ["fit"]
+
+_LEAST_ROWS = 20
+_QUERIES, _DOCUMENTS = 300, 5000  # at most so many are compared: the figures that are least then differ by a hundredth
+_NEAREST = 100  # the scores that decide about recall
+_WORTH = 0.02  # of recall@10, which a projection must bring
+_SPREADS = np.geomspace(1.6, 10, 48)  # limits that are tried, in standard deviations of a value: 4% apart
+
+
+def fit(codec: Codec, sample: Any, project: bool | None, seed: int) -> Codec:
+    """Return a codec like the given one, its limit and projection fitted to a sample; see `Codec.fit`."""
+    held = Sample(sample, seed=seed)
+    if len(held.documents) + len(held.queries) < _LEAST_ROWS:
+        raise ValueError(f"sample: expected at least {_LEAST_ROWS} rows, got {len(held.documents) + len(held.queries)}")
+    if held.dim < codec.dim:
+        raise ValueError(f"sample: expected shape (n, d) with d >= {codec.dim}, got d = {held.dim}")
+    few = Sample(_some(held.documents, _DOCUMENTS, seed), held.queries[:_QUERIES])
+    if project is None:
+        project = held.dim > codec.dim and _projecting_is_worth_it(held, few, codec.dim, seed)
+    if project:
+        codec = replace(codec, projection=Projection.fit(held.documents, codec.dim, seed=seed))
+    truth = few.truth(codec.dim, min(_NEAREST, len(few.documents)), codec.projection)
+    spread = 1 / np.sqrt(codec.dim)
+    plain = replace(codec, projection=None)  # what is packed here is projected already
+    limits = [float(f"{times * spread:.3g}") for times in _SPREADS]
+    errors = [_error(replace(plain, limit=limit), truth) for limit in limits]
+    return replace(codec, limit=limits[int(np.argmin(errors))])
+
+
+def _some(rows: Any, most: int, seed: int) -> Any:
+    if len(rows) <= most:
+        return rows
+    return rows[np.sort(np.random.default_rng(seed).choice(len(rows), most, replace=False))]
+
+
+def _projecting_is_worth_it(held: Sample, few: Sample, dim: int, seed: int) -> bool:
+    k = min(10, len(few.documents))
+    whole = few.truth(few.dim, k)
+    recalls = []
+    for projection in (None, Projection.fit(held.documents, dim, seed=seed)):
+        rows = few.truth(dim, k, projection).rows
+        recalls.append(whole.recall(rows, k).mean())
+    return bool(recalls[1] > recalls[0] + _WORTH)
+
+
+def _error(codec: Codec, truth: Truth) -> float:
+    """Return what is left of the error of the nearest documents' scores beside a straight line."""
+    given = np.take_along_axis(codec.score(truth.queries, codec.pack(truth.documents)), truth.rows, 1).ravel()
+    true = truth.scores.ravel().astype(np.float64)
+    given = given - given.mean()
+    true = true - true.mean()
+    square = true @ true
+    return float(np.std(given - true * (given @ true / square if square > 0 else 0.0)))
