@@ -118,6 +118,34 @@ def test_what_sentence_transformers_saves_today_is_read(tmp_path: Path) -> None:
     assert_agrees(tmp_path, expected)
 
 
+def test_a_sentence_transformer_is_wrapped() -> None:
+    """It encodes itself, with its prompts, or with others."""
+    model = SentenceTransformer(str(MINILM), device="cpu", prompts={"query": "find: ", "document": "text: "})
+    model.max_seq_length = 20
+    encoder = Encoder(model)
+    assert (encoder.dimensions, encoder.max_tokens, encoder.device) == (384, 20, torch.device("cpu"))
+    for got, encode in (
+        (encoder.encode_query(TEXTS), model.encode_query),
+        (encoder.encode_document(TEXTS), model.encode_document),
+    ):
+        assert got.dtype == np.float32
+        np.testing.assert_allclose(got, encode(TEXTS, normalize_embeddings=True), atol=1e-6)
+    np.testing.assert_allclose(np.linalg.norm(encoder.encode_query(TEXTS), axis=1), 1, atol=1e-6)
+    own = Encoder(model, prompts={"query": "ask: "})
+    np.testing.assert_allclose(
+        own.encode_query("x"), encoder.encode_document("x") * 0 + model.encode("ask: x"), atol=1e-6
+    )
+    assert encoder.encode_query("x").shape == (384,)
+    assert encoder.encode_document([]).shape == (0, 384)
+    for given in ({"device": "cpu"}, {"dtype": "float32"}, {"pooling": "cls"}, {"max_tokens": 9}, {"revision": "x"}):
+        with pytest.raises(ValueError, match="SentenceTransformer has its own"):
+            Encoder(model, **given)
+    with pytest.raises(TypeError, match="index 1"):
+        encoder.encode_query(["a", 3])
+    with pytest.raises(ValueError, match="batch_size"):
+        encoder.encode_query(["a"], batch_size=0)
+
+
 def test_published_scores_of_arctic(monkeypatch: pytest.MonkeyPatch) -> None:
     """Scores from the model card; the weights are looked for in $FRAZIL_ARCTIC (a folder) and in the hub's cache."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -14,9 +15,11 @@ from frazil._model_files import ARCTIC, find_model, read_configs
 if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
+    from sentence_transformers import SentenceTransformer
 
 __all__ = ["Encoder"]
 
+_MAX_TOKENS = 512  # arctic's
 _BLOCK = 16_384  # texts tokenized and sorted at a time: a million texts' tokens, as Python integers, would fill memory
 
 
@@ -28,7 +31,9 @@ class Encoder:
     sentence-transformers does: mean pooling, no prompts; with a warning, unless `pooling` is given.
 
     Args:
-        model: Hugging Face hub id, or local folder. One in the hub's cache is used as it is; the hub is not asked.
+        model: Hugging Face hub id, or local folder. One in the hub's cache is used as it is; the hub is not asked. Or a
+            `SentenceTransformer`, which then does the encoding itself, whatever its modules: only `prompts` may be
+            given with it, and its embeddings are normalized.
         device: "cpu", "cuda", "cuda:1", "mps" …; None: a GPU if torch has one, else the CPU.
         dtype: floating-point type that the model computes in, torch's or its name, e.g. "bfloat16"; None: float32.
         revision: branch, tag or commit on the hub; None: the main branch.
@@ -52,12 +57,12 @@ class Encoder:
 
     def __init__(
         self,
-        model: str | Path = ARCTIC,
+        model: str | Path | SentenceTransformer = ARCTIC,
         device: str | torch.device | None = None,
         dtype: str | torch.dtype | None = None,
         *,
         revision: str | None = None,
-        max_tokens: int = 512,
+        max_tokens: int = _MAX_TOKENS,
         pooling: str | None = None,
         prompts: Mapping[str, str] | None = None,
     ) -> None:
@@ -66,6 +71,12 @@ class Encoder:
             from transformers import AutoTokenizer
         except ImportError as error:
             raise ImportError(f"Encoder needs torch, transformers: pip install 'frazil[encoder]' ({error})") from error
+        self._wrapped: Any = model if _is_sentence_transformer(model) else None
+        if self._wrapped is not None:
+            if (device, dtype, revision, pooling, max_tokens) != (None, None, None, None, _MAX_TOKENS):
+                raise ValueError("a SentenceTransformer has its own device, dtype, revision, max_tokens and pooling")
+            self._describe(self._wrapped, prompts)
+            return
         self.device, self.dtype = _as_device(device), _as_dtype(dtype)
         if pooling not in ("cls", "mean", None):
             raise ValueError(f"pooling: expected 'cls' or 'mean', got {pooling!r}")
@@ -73,7 +84,7 @@ class Encoder:
             raise ValueError(f"max_tokens: expected 1 or more, got {max_tokens}")
 
         self.name = str(model)
-        self.folder = find_model(model, revision)
+        self.folder = find_model(self.name, revision)
         configs = read_configs(self.folder, self.name)
         if not (pooling or configs.pooling):
             warnings.warn(f"{self.name} does not say how it pools; mean is assumed, unless pooling= says", stacklevel=2)
@@ -89,6 +100,17 @@ class Encoder:
         positions = getattr(self._model.config, "max_position_embeddings", max_tokens) - first
         limits = (max_tokens, configs.max_tokens or max_tokens, int(self._tokenizer.model_max_length), positions)
         self.max_tokens = min(limits)
+
+    def _describe(self, model: Any, prompts: Mapping[str, str] | None) -> None:
+        """Take the attributes from a SentenceTransformer."""
+        name = getattr(model.model_card_data, "base_model", None) or type(model).__name__
+        self.name, self.folder = str(name), Path(str(name))
+        self.device, self.dtype = model.device, next(model.parameters()).dtype
+        self.prompts = dict(model.prompts if prompts is None else prompts)
+        self.pooling = "its own"
+        self.max_tokens = int(model.max_seq_length or _MAX_TOKENS)
+        renamed = getattr(model, "get_embedding_dimension", None)  # what newer versions call it
+        self.dimensions = int((renamed or model.get_sentence_embedding_dimension)())
 
     def encode_query(
         self, texts: str | Sequence[str], batch_size: int = 32, show_progress_bar: bool | None = None
@@ -130,6 +152,17 @@ class Encoder:
                 raise TypeError(f"texts: expected strings, got {type(text).__name__} at index {index}")
         if batch_size < 1:
             raise ValueError(f"batch_size: expected 1 or more, got {batch_size}")
+        if self._wrapped is not None:
+            found = self._wrapped.encode(
+                inputs,
+                prompt=prompt,
+                batch_size=batch_size,
+                show_progress_bar=bool(show_progress_bar),
+                convert_to_numpy=True,
+                normalize_embeddings=True,
+            )
+            embeddings = np.asarray(found, np.float32).reshape(len(inputs), self.dimensions)
+            return embeddings[0] if isinstance(texts, str) else embeddings
         embeddings = np.empty((len(inputs), self.dimensions), np.float32)
         hide = None if show_progress_bar is None else not show_progress_bar  # None: unless stderr is a terminal
         with tqdm(total=len(inputs), unit="text", disable=hide, delay=2 if hide is None else 0) as progress:
@@ -167,6 +200,12 @@ class Encoder:
                 pooled = (states * mask[..., None]).sum(1) / mask.sum(1, keepdim=True)
             embeddings: NDArray[np.float32] = torch.nn.functional.normalize(pooled, dim=1).cpu().numpy()
         return embeddings
+
+
+def _is_sentence_transformer(model: Any) -> bool:
+    """Tell whether a model is one, without importing sentence_transformers: if nobody has, it is none."""
+    kind = getattr(sys.modules.get("sentence_transformers"), "SentenceTransformer", None)
+    return kind is not None and isinstance(model, kind)
 
 
 def _load(folder: Path) -> Any:

@@ -23,7 +23,7 @@ from frazil.quality.report import Sample, report
 if TYPE_CHECKING:
     from frazil.encoder import Encoder
 
-__all__ = ["Case", "Result", "cases", "embeddings", "evaluate", "limit_warnings"]
+__all__ = ["Case", "Result", "cases", "embeddings", "evaluate", "limit_warnings", "measures"]
 
 _MEASURES = ("ndcg_cut.10", "recall.100")
 _K = 100
@@ -120,9 +120,7 @@ def embeddings(encoder: Encoder, texts: Sequence[str], kind: str, folder: Path) 
 
 
 def evaluate(data: Beir, documents: NDArray[Any], queries: NDArray[Any], case: Case) -> Result:
-    """Search for all queries, and measure the answers by trec_eval's own code.
-
-    A document with the id of its query is no answer, as in BEIR and MTEB.
+    """Search for all queries, and measure the answers.
 
     Args:
         data: the judgements.
@@ -133,27 +131,40 @@ def evaluate(data: Beir, documents: NDArray[Any], queries: NDArray[Any], case: C
     Raises:
         ImportError: pytrec_eval is not installed.
     """
-    try:
-        import pytrec_eval
-    except ImportError as error:
-        raise ImportError(f"metrics need pytrec-eval-terrier: pip install 'frazil[eval]' ({error})") from error
     k = min(_K + 1, len(documents))
     if case.codec is None:
         scores, rows = nearest(queries, documents, case.dim, k)
     else:
         codes = case.codec.pack(documents, refine=case.refine)
         scores, rows = case.codec.search(queries, codes, k, query_bits=case.query_bits)
+    return Result(case, *measures(data, scores, rows))
+
+
+def measures(
+    data: Beir, scores: NDArray[np.float32], rows: NDArray[np.int64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return NDCG@10 and recall@100 of each query's answers, (q, k) of `data.documents`, by trec_eval's own code.
+
+    A document with the id of its query is no answer, as in BEIR and MTEB.
+
+    Raises:
+        ImportError: pytrec_eval is not installed.
+    """
+    try:
+        import pytrec_eval
+    except ImportError as error:
+        raise ImportError(f"metrics need pytrec-eval-terrier: pip install 'frazil[eval]' ({error})") from error
     run = {}
     for query, its_scores, its_rows in zip(data.query_ids, scores.tolist(), rows.tolist(), strict=True):
         answers = zip(its_scores, its_rows, strict=True)
         named = {data.document_ids[row]: score for score, row in answers if data.document_ids[row] != query}
         run[query] = dict(list(named.items())[:_K])
     found = pytrec_eval.RelevanceEvaluator(data.judgements, set(_MEASURES)).evaluate(run)
-    values = [
+    ndcg, recall = (
         np.array([found[query][name.replace(".", "_")] for query in data.query_ids if query in found])
         for name in _MEASURES
-    ]
-    return Result(case, *values)
+    )
+    return ndcg, recall
 
 
 def limit_warnings(documents: NDArray[Any], all_cases: Sequence[Case]) -> list[str]:
