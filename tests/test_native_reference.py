@@ -8,7 +8,7 @@ import pytest
 import reference
 
 GOLDEN = Path(__file__).parent / "native" / "golden" / "operations.txt"
-QUERIES, EXTRA_COLUMNS, WIDTH, REFINED = 9, 3, 3.0, 600
+QUERIES, EXTRA_COLUMNS, WIDTH, REFINED = 9, 3, 3.0, 120
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,7 @@ namespace {
 constexpr std::size_t kQueries = 9;                           // enough for tiles
 constexpr std::size_t kCodeBytes = 300000, kMostRows = 5000;  // enough for several threads
 constexpr std::size_t kExtraColumns = 3;                      // that are not kept
-constexpr std::size_t kRefined = 600, kMetricDim = 258;       // more rows, or dimensions by a metric, take long
+constexpr std::size_t kRefined = 120, kMetricDim = 258;       // more rows, or dimensions by a metric, take long
 constexpr double kWidth = 3;                                  // of sketches' bounds
 constexpr FloatType kTypes[] = {FloatType::kHalf, FloatType::kBfloat16, FloatType::kSingle, FloatType::kDouble};
 
