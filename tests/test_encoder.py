@@ -144,6 +144,8 @@ def test_a_sentence_transformer_is_wrapped() -> None:
         encoder.encode_query(["a", 3])
     with pytest.raises(ValueError, match="batch_size"):
         encoder.encode_query(["a"], batch_size=0)
+    with pytest.raises(TypeError, match="expected a hub id, a folder or a SentenceTransformer, got int"):
+        Encoder(3)
 
 
 def test_published_scores_of_arctic(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -49,6 +49,7 @@ class Encoder:
 
     Raises:
         ImportError: torch or transformers is not installed.
+        TypeError: the model is none of these.
         OSError: the model is no local folder, not in the hub's cache, and the hub does not give it, or does not answer
             within 5 seconds.
         ValueError: the model is of a kind that is not done here (other pooling, other modules, not an encoder), lacks
@@ -77,6 +78,9 @@ class Encoder:
                 raise ValueError("a SentenceTransformer has its own device, dtype, revision, max_tokens and pooling")
             self._describe(self._wrapped, prompts)
             return
+        if not isinstance(model, str | Path):
+            wanted = "a hub id, a folder or a SentenceTransformer"
+            raise TypeError(f"model: expected {wanted}, got {type(model).__name__}")
         self.device, self.dtype = _as_device(device), _as_dtype(dtype)
         if pooling not in ("cls", "mean", None):
             raise ValueError(f"pooling: expected 'cls' or 'mean', got {pooling!r}")
@@ -84,7 +88,7 @@ class Encoder:
             raise ValueError(f"max_tokens: expected 1 or more, got {max_tokens}")
 
         self.name = str(model)
-        self.folder = find_model(self.name, revision)
+        self.folder = find_model(model, revision)
         configs = read_configs(self.folder, self.name)
         if not (pooling or configs.pooling):
             warnings.warn(f"{self.name} does not say how it pools; mean is assumed, unless pooling= says", stacklevel=2)
