@@ -15,11 +15,11 @@ work=$PWD/build/bochs
 cmake --preset native -B "$work/build" -DCMAKE_EXE_LINKER_FLAGS=-static >/dev/null
 cmake --build "$work/build" -j2 >/dev/null
 
-rm -rf "$work/root" "$work/iso" "$work/serial"
-mkdir -p "$work"/root/{bin,dev,proc,tmp} "$work/iso/boot/grub"
-cp "$(command -v busybox)" "$work/build/tests/native/frazil_native" "$work/root/bin"
-cp -r tests/native/golden "$work/root/golden"
-cat >"$work/root/init" <<INIT
+rm -rf "$work/image" "$work/iso" "$work/serial"
+mkdir -p "$work"/image/{bin,dev,proc,tmp} "$work/iso/boot/grub"
+cp "$(command -v busybox)" "$work/build/tests/native/frazil_native" "$work/image/bin"
+cp -r tests/native/golden "$work/image/golden"
+cat >"$work/image/init" <<INIT
 #!/bin/busybox sh
 /bin/busybox mount -t proc proc /proc
 /bin/busybox mount -t devtmpfs dev /dev
@@ -30,8 +30,8 @@ echo "exit code \$?"
 /bin/busybox sleep 10
 /bin/busybox poweroff -f
 INIT
-chmod +x "$work/root/init"
-(cd "$work/root" && find . | cpio --quiet -o -H newc | gzip -1) >"$work/iso/boot/initrd"
+chmod +x "$work/image/init"
+(cd "$work/image" && find . | cpio --quiet -o -H newc | gzip -1) >"$work/iso/boot/initrd"
 cp "$kernel" "$work/iso/boot/vmlinuz"
 
 # Bochs 2.7 counts a state that it does not describe (PKU's), describes compacted states wrongly, and has no fast strings switched on, for
