@@ -2,6 +2,7 @@
 // into 16-bit lanes, with saturation. Codes are therefore multiplied as nibbles: 16 products of at most 15 * 127 fit
 // into 16 bits, two of 255 * 127 would not. A byte is 16 * its high nibble + its low one.
 #include "../floats.h"
+#include "expand_rows.h"
 #include "pack_by_blocks.h"
 #include "refine_rows.h"
 #include "sketch_rows.h"
@@ -498,7 +499,6 @@ constexpr TileKernels kTiles{
 
 void expand(const std::uint8_t* rows, std::ptrdiff_t stride, std::size_t n, std::size_t row_bytes,
             const std::uint8_t* levels, std::uint8_t* out) {
-  constexpr std::size_t kBytes = 32;
   const __m256i table = _mm256_broadcastsi128_si256(_mm_loadu_si128(reinterpret_cast<const __m128i*>(levels)));
   const auto expand_bytes = [&](__m256i bytes, std::uint8_t* to) FRAZIL_INLINE {
     const __m256i even = _mm256_shuffle_epi8(table, high_nibbles(bytes));
@@ -507,15 +507,7 @@ void expand(const std::uint8_t* rows, std::ptrdiff_t stride, std::size_t n, std:
     store256(to, _mm256_permute2x128_si256(low, high, 0x20));
     store256(to + 32, _mm256_permute2x128_si256(low, high, 0x31));
   };
-  for (std::size_t r = 0; r < n; ++r, rows += stride, out += 2 * row_bytes) {
-    std::size_t i = 0;
-    for (; i + kBytes <= row_bytes; i += kBytes) expand_bytes(load256(rows + i), out + 2 * i);
-    if (i < row_bytes) {
-      std::uint8_t last[2 * kBytes];
-      expand_bytes(load_bytes(rows + i, row_bytes - i), static_cast<std::uint8_t*>(last));
-      std::memcpy(out + 2 * i, last, 2 * (row_bytes - i));
-    }
-  }
+  expand_rows<32>(rows, stride, n, row_bytes, out, load256, load_bytes, expand_bytes);
 }
 
 // ---------------------------------------------------------------- refine

@@ -4,6 +4,7 @@
 #include <bit>
 
 #include "../floats.h"
+#include "expand_rows.h"
 #include "pack_by_blocks.h"
 #include "refine_rows.h"
 #include "sketch_rows.h"
@@ -484,20 +485,11 @@ constexpr TileKernels kTiles{kGroup,
 
 void expand(const std::uint8_t* rows, std::ptrdiff_t stride, std::size_t n, std::size_t row_bytes,
             const std::uint8_t* levels, std::uint8_t* out) {
-  constexpr std::size_t kBytes = 16;
   const uint8x16_t table = load128(levels);
   const auto expand_bytes = [&](uint8x16_t bytes, std::uint8_t* to) FRAZIL_INLINE {
     vst2q_u8(to, {{vqtbl1q_u8(table, high_nibbles(bytes)), vqtbl1q_u8(table, low_nibbles(bytes))}});
   };
-  for (std::size_t r = 0; r < n; ++r, rows += stride, out += 2 * row_bytes) {
-    std::size_t i = 0;
-    for (; i + kBytes <= row_bytes; i += kBytes) expand_bytes(load128(rows + i), out + 2 * i);
-    if (i < row_bytes) {
-      std::uint8_t last[2 * kBytes];
-      expand_bytes(load_bytes(rows + i, row_bytes - i), static_cast<std::uint8_t*>(last));
-      std::memcpy(out + 2 * i, last, 2 * (row_bytes - i));
-    }
-  }
+  expand_rows<16>(rows, stride, n, row_bytes, out, load128, load_bytes, expand_bytes);
 }
 
 // ---------------------------------------------------------------- refine

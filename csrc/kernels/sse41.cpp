@@ -5,6 +5,7 @@
 
 #include "../floats.h"
 #include "../prefetch.h"
+#include "expand_rows.h"
 #include "pack_by_blocks.h"
 #include "refine_rows.h"
 #include "sketch_rows.h"
@@ -518,7 +519,6 @@ constexpr TileKernels kTiles{kGroup, 8, tile_bytes, {load_tile, load_tile}, {dot
 
 void expand(const std::uint8_t* rows, std::ptrdiff_t stride, std::size_t n, std::size_t row_bytes,
             const std::uint8_t* levels, std::uint8_t* out) {
-  constexpr std::size_t kBytes = 16;
   const __m128i table = load128(levels);
   const auto expand_bytes = [&](__m128i bytes, std::uint8_t* to) FRAZIL_INLINE {
     const __m128i even = _mm_shuffle_epi8(table, high_nibbles(bytes)),
@@ -526,15 +526,7 @@ void expand(const std::uint8_t* rows, std::ptrdiff_t stride, std::size_t n, std:
     store128(to, _mm_unpacklo_epi8(even, odd));
     store128(to + 16, _mm_unpackhi_epi8(even, odd));
   };
-  for (std::size_t r = 0; r < n; ++r, rows += stride, out += 2 * row_bytes) {
-    std::size_t i = 0;
-    for (; i + kBytes <= row_bytes; i += kBytes) expand_bytes(load128(rows + i), out + 2 * i);
-    if (i < row_bytes) {
-      std::uint8_t last[2 * kBytes];
-      expand_bytes(load_bytes(rows + i, row_bytes - i), static_cast<std::uint8_t*>(last));
-      std::memcpy(out + 2 * i, last, 2 * (row_bytes - i));
-    }
-  }
+  expand_rows<16>(rows, stride, n, row_bytes, out, load128, load_bytes, expand_bytes);
 }
 
 // ---------------------------------------------------------------- refine
