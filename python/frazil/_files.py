@@ -1,4 +1,4 @@
-"""Files written all or nothing; where files are kept that can be made again."""
+"""Files written all or nothing, arrays mapped; where files are kept that can be made again."""
 
 from __future__ import annotations
 
@@ -6,8 +6,12 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
-__all__ = ["cache_folder", "whole_file"]
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["cache_folder", "load_array", "whole_file"]
 
 
 @contextmanager
@@ -38,3 +42,19 @@ def cache_folder(name: str) -> Path:
     import platformdirs
 
     return platformdirs.user_cache_path("frazil", appauthor=False) / name
+
+
+def load_array(path: Path) -> NDArray[Any]:
+    """Map a .npy file.
+
+    Raises:
+        ValueError: it is none, cut short, or holds objects.
+        OSError: it cannot be read.
+    """
+    try:
+        array: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (ValueError, EOFError, SyntaxError) as error:  # SyntaxError: of NumPy before 1.24, a header that is none
+        raise ValueError(f"{path}: no .npy file, or cut short: {error}") from None
+    if not isinstance(array, np.ndarray):
+        raise ValueError(f"{path}: expected one array, got an archive of some")
+    return array

@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 
 from frazil import _native
 from frazil._arrays import as_allow, as_codes, as_count, as_floats, as_number, as_small, as_threads
-from frazil._codec_files import load_codec, save_codec
 from frazil.metric import Metric
 from frazil.projection import Projection
 from frazil.sketch import Sketch, width_of
@@ -130,6 +129,8 @@ class Codec:
         Raises:
             OSError: the file cannot be written.
         """
+        from frazil._codec_files import save_codec  # which imports zipfile: as slow as all of frazil else
+
         save_codec(self, Path(path))
 
     @classmethod
@@ -140,6 +141,8 @@ class Codec:
             ValueError: the file holds something else, or is of a newer format.
             OSError: it cannot be read.
         """
+        from frazil._codec_files import load_codec
+
         return cls(**load_codec(Path(path)))
 
     def __repr__(self) -> str:

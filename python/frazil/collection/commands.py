@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from frazil._files import load_array
 from frazil.collection.catalog import Properties, is_there
 from frazil.collection.collection import Collection
 from frazil.collection.errors import CollectionError
-from frazil.collection.exchange import load_array, told_properties
+from frazil.collection.exchange import told_properties
 from frazil.collection.indexing import Indexing, as_codec, as_model, check_options, index, load_encoder
 
 __all__ = ["run_export", "run_import", "run_index", "run_info", "run_search", "run_verify"]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from frazil._files import whole_file
+from frazil._files import load_array, whole_file
 from frazil.codec import Codec
 from frazil.collection.catalog import Properties
 from frazil.collection.codec_rows import codec_of_text, text_of_codec
@@ -22,7 +22,7 @@ from frazil.metric import Metric
 if TYPE_CHECKING:
     from frazil.collection.collection import Collection
 
-__all__ = ["count_rows", "export", "import_file", "is_export", "load_array", "need_arrow", "told_properties"]
+__all__ = ["count_rows", "export", "import_file", "is_export", "need_arrow", "told_properties"]
 
 _AT_ONCE = 10_000
 _SUFFIXES = ".parquet", ".arrow", ".npy"
@@ -133,22 +133,6 @@ def import_file(collection: Collection, path: Path, *, upsert: bool) -> int:
             raise ValueError(f"{path}: rows {count:,} to {count + len(ids) - 1:,}: {error}") from None
         count += len(ids)
     return count
-
-
-def load_array(path: Path) -> NDArray[Any]:
-    """Map a .npy file.
-
-    Raises:
-        ValueError: it is none, cut short, or holds objects.
-        OSError: it cannot be read.
-    """
-    try:
-        array: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (ValueError, EOFError, SyntaxError) as error:  # SyntaxError: of NumPy before 1.24, a header that is none
-        raise ValueError(f"{path}: no .npy file, or cut short: {error}") from None
-    if not isinstance(array, np.ndarray):
-        raise ValueError(f"{path}: expected one array, got an archive of some")
-    return array
 
 
 def _read_npy(collection: Collection, path: Path) -> Iterator[tuple[Any, dict[str, Any]]]:

@@ -13,7 +13,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from frazil.collection.exchange import count_rows, is_export, load_array, need_arrow
+from frazil._files import load_array
+from frazil.collection.exchange import count_rows, is_export, need_arrow
 
 __all__ = ["Part", "Source", "absolute", "open_source"]
 

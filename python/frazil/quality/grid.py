@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from frazil._files import load_array
 from frazil.bench.report import table_rows
 from frazil.codec import Codec
 from frazil.metric import Metric
@@ -54,11 +55,8 @@ def load(path: Path, most: int | None, seed: int) -> NDArray[Any]:
         ValueError: the file holds something else.
         OSError: it cannot be read.
     """
-    try:
-        vectors = np.load(path, mmap_mode="r")
-    except (ValueError, EOFError) as error:
-        raise ValueError(f"{path}: is not a .npy file of numbers: {error}") from None
-    if not isinstance(vectors, np.ndarray) or vectors.ndim != 2 or vectors.dtype.kind != "f":
+    vectors = load_array(path)
+    if vectors.ndim != 2 or vectors.dtype.kind != "f":
         raise ValueError(f"{path}: expected an array of floats (n, d)")
     if most is None or len(vectors) <= most:
         return vectors
