@@ -350,10 +350,14 @@ HOSTILE = [
     "CREATE TRIGGER state AFTER DELETE ON items BEGIN DELETE FROM state; END; CREATE TABLE t AS SELECT * FROM state; "
     f"DROP TABLE state; CREATE TABLE state {catalogs._TABLES['state']}; "
     "INSERT INTO state SELECT * FROM t; DROP TABLE t",
-    "DROP INDEX m_1; CREATE INDEX m_1 ON items (id)",
-    "DROP INDEX m_1",
+    "DROP TABLE lists_1; CREATE TABLE lists_1 (m_1, block, rows)",
+    "DROP TABLE lists_1",
+    "UPDATE lists_1 SET rows = zeroblob(1)",
+    "UPDATE lists_1 SET rows = zeroblob(3000)",
+    "UPDATE lists_1 SET block = 1000000000000",
+    "DELETE FROM lists_1",
     "ANALYZE",
-    "PRAGMA writable_schema = 1; UPDATE sqlite_master SET tbl_name = 'dead' WHERE name = 'm_1'",
+    "PRAGMA writable_schema = 1; UPDATE sqlite_master SET tbl_name = 'dead' WHERE name = 'sqlite_autoindex_lists_1_1'",
     "PRAGMA writable_schema = 1; UPDATE sqlite_master SET type = 'view' WHERE name = 'notes'",
     "PRAGMA writable_schema = 1; INSERT INTO sqlite_master SELECT * FROM sqlite_master WHERE name = 'notes'",
     "PRAGMA writable_schema = 1; DELETE FROM sqlite_master WHERE name = 'sqlite_autoindex_items_1'",

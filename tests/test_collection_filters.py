@@ -10,8 +10,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from frazil import Collection
-from frazil.collection import catalog
+from frazil.collection import catalog, rowsets
 from frazil.collection.filters import compile_filter
+from frazil.collection.selecting import Selector
 
 HOSTILE_NAMES = [
     "a",
@@ -350,7 +351,7 @@ def test_no_text_of_the_caller_is_sql():
             if name.startswith("$"):
                 continue
             for condition in (value, {"$in": [value]}, {"$in": [value] * 200}, {"$gt": value}, {"$exists": True}):
-                sql, _ = compile_filter({name: condition}, {})
+                sql = compile_filter({name: condition}, {}).sql
                 assert set(sql) <= set("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ_ (),?$'=<>1")
                 assert "DROP" not in sql
                 assert "--" not in sql
@@ -390,17 +391,48 @@ def test_filters_follow_commits(tmp_path):
         assert found.verify().ok
 
 
-def test_an_index_is_used(collection):
-    found = "INDEX m_" if "a" in collection.info()["indexed_fields"] else "SCAN"
+INDEXED = [
+    {"a": 1},
+    {"a": {"$gt": 3}},
+    {"a": {"$lt": 3}},
+    {"a": {"$in": [1, 2]}},
+    {"a": {"$gte": "x"}},
+    {"a": 0.5},
+    {"a": 1, "row": None},
+    {"$or": [{"a": 1}, {"$not": {"row": 17}}]},
+]
+
+
+def statements(collection, where):
+    """The statements of SQL by which the rows of a filter are found."""
     with collection._reader.snapshot() as (catalog, view):
-        for where in (
-            {"a": 1},
-            {"a": {"$gt": 3}},
-            {"a": {"$lt": 3}},
-            {"a": {"$in": [1, 2]}},
-            {"a": {"$gte": "x"}},
-            {"a": 0.5},
-        ):
-            sql, values = compile_filter(where, view.fields)
-            plan = catalog._run(f"EXPLAIN QUERY PLAN SELECT group_concat(row) FROM items WHERE {sql}", values)
-            assert found in plan[0][3], (where, plan)
+        seen = []
+        catalog._connection.set_trace_callback(seen.append)
+        try:
+            allowed = Selector(catalog, view.fields, 0, view.state.rows).select(where)
+        finally:
+            catalog._connection.set_trace_callback(None)
+    allowed = rowsets.as_mask(allowed, len(ROWS))
+    assert np.flatnonzero(allowed).tolist() == [row for row, metadata in enumerate(ROWS) if holds(where, metadata)]
+    return seen
+
+
+@pytest.mark.parametrize("where", INDEXED, ids=str)
+def test_an_index_is_used(collection, where):
+    if not collection.info()["indexed_fields"]:
+        assert all("FROM items WHERE" in statement for statement in statements(collection, where))
+        return
+    found = statements(collection, where)
+    assert all("FROM lists_" in statement for statement in found)
+    if "$or" not in where:  # of which one part is a negation, which looks at every value
+        with collection._reader.snapshot() as (catalog, _):
+            for statement in found:
+                assert "SEARCH lists_" in catalog._run(f"EXPLAIN QUERY PLAN {statement}")[0][3]
+
+
+def test_only_candidates_are_looked_at(collection):
+    """Where fields with and without an index meet, the first are asked first, and SQLite looks at few items."""
+    where = {"a": 5, 'a"b': {"$exists": False}, "$not": {"b": "0"}}
+    found = statements(collection, where)
+    assert ("json_each" in found[-1] and "CROSS JOIN items" in found[-1]) == bool(collection.info()["indexed_fields"])
+    statements(collection, {"a": {"$ne": 5}, 'a"b': {"$exists": False}})  # many: all are looked at

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -15,9 +16,9 @@ from numpy.typing import NDArray
 from frazil.codec import Codec
 from frazil.collection.codec_rows import codec_of_row, row_of_codec
 from frazil.collection.codefiles import BLOCK_ROWS, Block
-from frazil.collection.database import Database
 from frazil.collection.errors import CollectionError
-from frazil.collection.filters import field_path
+from frazil.collection.filters import Condition
+from frazil.collection.indexes import Indexes, numbers
 from frazil.metric import Metric
 
 __all__ = [
@@ -85,7 +86,7 @@ class State(NamedTuple):
     """the sketch is of the first so many; 0: there is none"""
 
 
-class Catalog(Database):
+class Catalog(Indexes):
     """One connection to a collection's catalog. Its methods run within a transaction; all numbers they return are sane.
 
     Args:
@@ -124,9 +125,11 @@ class Catalog(Database):
             ("index", f"sqlite_autoindex_{name}_1", name, None) for name in ("items", "fields")
         }  # of UNIQUE
         if ("table", "fields", "fields", tables["fields"]) in found:
-            for field, number in sorted(self.fields().items(), key=lambda pair: pair[1]):
-                tables["items"] = f"{tables['items'][:-1]}, {_field_column(number, field_path(field) or '')})"
-                wanted.add(("index", f"m_{number}", "items", _field_index(number)))
+            for number, column in self.field_columns().items():
+                tables["items"] = f"{tables['items'][:-1]}, {column})"
+                name, columns = self.list_table(number)
+                tables[name] = f"CREATE TABLE {name} {columns}"
+                wanted.add(("index", f"sqlite_autoindex_{name}_1", name, None))
         wanted |= {("table", name, name, sql) for name, sql in tables.items()}
         if len(found) != len(wanted) or set(found) != wanted:
             names = sorted({str(name) for _, name, _, _ in wanted ^ set(found)} or {str(found[-1][1])})
@@ -167,9 +170,6 @@ class Catalog(Database):
         """Write the state that the commit leaves."""
         self._run("UPDATE state SET generation = ?, rows = ?, dead = ?, version = ?, sketch_rows = ?", state)
 
-    def _broken(self, what: str) -> CollectionError:
-        return CollectionError(f"{self.path}: is damaged: {what}")
-
     # Items.
 
     def insert(self, first: int, ids: Sequence[Any], **columns: Sequence[Any] | None) -> None:
@@ -208,7 +208,7 @@ class Catalog(Database):
             length = next(size for size in (1, 16, 128, _AT_ONCE) if size >= len(part))  # few statements, kept prepared
             part += part[-1:] * (length - len(part))
             marks = ", ".join("?" * length)
-            yield from self._connection.execute(f"SELECT {what} FROM items WHERE {column} IN ({marks})", part)
+            yield from self._run(f"SELECT {what} FROM items WHERE {column} IN ({marks})", part)
 
     def items(self, size: int, columns: str = "row, id, document, metadata") -> Iterator[list[Item]]:
         """Yield all items by row, in lists of `size`."""
@@ -221,17 +221,31 @@ class Catalog(Database):
         query = "SELECT id FROM items WHERE row >= ? AND row < ? ORDER BY row LIMIT ?"
         return [name for (name,) in self._run(query, (first, stop, most))]
 
-    def rows_where(self, condition: str, values: Sequence[Any], first: int, rows: int) -> NDArray[np.int64]:
-        """Return the rows, from `first` on, of the items that meet a condition of SQL, ascending, int64 (n,)."""
-        # One text is several times as fast as a tuple for each row. Of few new rows, each is looked at: no index is.
-        source = "items NOT INDEXED" if first else "items"
-        found = [_numbers(None)]
-        for start in range(first, rows, _FILTERED_AT_ONCE):
-            stop = min(start + _FILTERED_AT_ONCE, rows)
-            # Where all rows are meant, nothing is said of them, so that the plan is the filter's own.
-            among = f"row >= {start:d} AND row < {stop:d} AND" if start > 0 or stop < rows else ""
-            (text,) = self._run(f"SELECT group_concat(row) FROM {source} WHERE {among} ({condition})", values)[0]
-            found.append(_numbers(text))
+    def rows_where(
+        self, condition: Condition, first: int, rows: int, among: NDArray[np.int64] | None = None
+    ) -> NDArray[np.int64]:
+        """Return the rows, from `first` on, of the items that meet a condition, ascending, int64 (n,).
+
+        Args:
+            condition: on `items`.
+            first: of the rows.
+            rows: how many there are.
+            among: these alone are looked at; None: all.
+        """
+        # One text is several times as fast as a tuple for each row.
+        found = [numbers(None)]
+        if among is None:
+            for start in range(first, rows, _FILTERED_AT_ONCE):
+                stop = min(start + _FILTERED_AT_ONCE, rows)
+                query = f"SELECT group_concat(row) FROM items WHERE row >= ? AND row < ? AND ({condition.sql})"
+                found.append(numbers(self._run(query, [start, stop, *condition.values])[0][0]))
+        else:
+            query = (
+                f"SELECT group_concat(row) FROM json_each(?) CROSS JOIN items ON row = value WHERE ({condition.sql})"
+            )
+            for start in range(0, len(among), _TEXT_OF):
+                text = str(among[start : start + _TEXT_OF].tolist())
+                found.append(numbers(self._run(query, [text, *condition.values])[0][0]))
         return self._checked_rows(np.concatenate(found), rows, "items")
 
     def delete_rows(self, rows: Sequence[int], dead: int) -> None:
@@ -244,7 +258,7 @@ class Catalog(Database):
         query = "SELECT group_concat(row) FROM dead WHERE number > ? AND number <= ?"
         starts = range(known, state.dead, _TEXT_OF)
         texts = (self._run(query, (start, min(start + _TEXT_OF, state.dead)))[0][0] for start in starts)
-        found = self._checked_rows(np.concatenate([_numbers(None), *map(_numbers, texts)]), state.rows, "dead")
+        found = self._checked_rows(np.concatenate([numbers(None), *map(numbers, texts)]), state.rows, "dead")
         if len(found) != state.dead - known:
             raise self._broken(f"dead: holds {len(found):,} rows where {state.dead - known:,} are counted")
         return found
@@ -256,8 +270,8 @@ class Catalog(Database):
             raise self._broken(f"{table}: row {wrong:,}, of {count:,}")
         return rows
 
-    def renumber(self, first: int) -> None:
-        """Close the gaps in the rows from `first` on: dead rows are gone. Above `first` all rows change."""
+    def renumber(self, first: int, rows: int) -> None:
+        """Close the gaps in the rows from `first` on, all of which change: dead ones are gone, and `rows` are left."""
         columns = "id, document, metadata, crc32"  # checksums too: what is damaged stays so
         self._run(f"CREATE TEMP TABLE moved AS SELECT {columns} FROM items WHERE row >= ? ORDER BY row", (first,))
         self._run("DELETE FROM items WHERE row >= ?", (first,))
@@ -266,6 +280,7 @@ class Catalog(Database):
         )
         self._run("DROP TABLE moved")
         self._run("DELETE FROM dead")
+        self.reenter_rows(first, rows)
 
     # Checksums.
 
@@ -299,21 +314,7 @@ class Catalog(Database):
         """Delete the checksums of a file."""
         self._run("DELETE FROM blocks WHERE file = ?", (file,))
 
-    # Indexed fields, notes.
-
-    def fields(self) -> dict[str, int]:
-        """Return the metadata fields that have an index: the number of the column m_<number> of each."""
-        found = self._run("SELECT name, number FROM fields")
-        if not all(isinstance(name, str) and isinstance(number, int) for name, number in found):
-            raise self._broken("fields: expected names and numbers")
-        return dict(found)
-
-    def add_index(self, name: str, path: str) -> None:
-        """Make an indexed column of a metadata field; `path` is its JSON path."""
-        self._run("INSERT INTO fields (name) VALUES (?)", (name,))
-        number = self.fields()[name]
-        self._run(f"ALTER TABLE items ADD COLUMN {_field_column(number, path)}")
-        self._run(_field_index(number))
+    # Notes.
 
     def notes(self) -> dict[str, str]:
         """Return all notes."""
@@ -355,7 +356,10 @@ class Catalog(Database):
             (count,) = self._run(f"SELECT count(*) {query}")[0]
             if count != wanted:
                 found.append(f"{what}: {count:,}, where {wanted:,} are expected")
-        return found
+        try:
+            return found + self.index_problems(rows)
+        except sqlite3.OperationalError as error:  # metadata that is no JSON
+            return [*found, f"indexed fields: {error}"]
 
     def damaged_ids(self) -> list[str | int]:
         """Return the ids, as far as they can be read, of the items that are not what their checksums are of, by row."""
@@ -390,11 +394,6 @@ def _utf8(text: bytes | str) -> bytes:
     return text if isinstance(text, bytes) else text.encode()
 
 
-def _numbers(text: str | None) -> NDArray[np.int64]:
-    """Return what group_concat has made of integers, int64 (n,)."""
-    return np.fromstring(text, np.int64, sep=",") if text else np.empty(0, np.int64)
-
-
 def is_there(folder: Path) -> bool:
     """Tell whether a collection, or something else, is there, and not what a crash while it was made left."""
     try:
@@ -424,13 +423,3 @@ def create_schema(catalog: Catalog, properties: Properties) -> None:
                 "INSERT INTO codecs VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", (kind, *row_of_codec(kind, codec, refine))
             )
     catalog.commit()
-
-
-def _field_column(number: int, path: str) -> str:
-    """Return a field's column; its JSON path is the one text of a caller's that becomes SQL, and is quoted."""
-    literal = "'" + path.replace("'", "''") + "'"
-    return f"m_{number} GENERATED ALWAYS AS (json_extract(metadata, {literal})) VIRTUAL"
-
-
-def _field_index(number: int) -> str:
-    return f"CREATE INDEX m_{number} ON items (m_{number})"

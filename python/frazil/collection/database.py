@@ -179,6 +179,9 @@ class Database:
     def _run(self, statement: str, values: Sequence[Any] = ()) -> list[Any]:
         return self._connection.execute(statement, values).fetchall()
 
+    def _broken(self, what: str) -> CollectionError:
+        return CollectionError(f"{self.path}: is damaged: {what}")
+
     def begin(self, *, write: bool = False) -> None:
         """Begin a transaction; a reading one sees the same snapshot until `end`."""
         with _gate:

@@ -20,13 +20,13 @@ import json
 import math
 import sqlite3
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from frazil.collection.arguments import INT64, as_plain
 
-__all__ = ["compile_filter", "field_path"]
+__all__ = ["Condition", "compile_filter", "conjuncts", "field_path"]
 
 # What SQLite's parser can take: at worst three places of its stack of 100 for each parenthesis, expressions 1,000 deep.
 _DEEPEST = 20
@@ -38,8 +38,19 @@ _MOST_PARAMETERS = 100  # of one list; more go as one JSON text
 _COMPARISONS = {"$gt": ">", "$gte": ">=", "$lt": "<", "$lte": "<="}
 
 
-def compile_filter(where: Any, fields: Mapping[str, int]) -> tuple[str, list[Any]]:
-    """Return the condition of SQL on `items`, and the values of its parameters.
+class Condition(NamedTuple):
+    """A filter as SQL."""
+
+    sql: str
+    """true of the rows of `items` that the filter lets through"""
+    values: list[Any]
+    """of its parameters"""
+    columns: frozenset[int | None]
+    """the numbers of the indexed fields that it looks at; None: it reads the metadata"""
+
+
+def compile_filter(where: Any, fields: Mapping[str, int]) -> Condition:
+    """Return a filter as a condition of SQL.
 
     Args:
         where: the filter.
@@ -50,6 +61,17 @@ def compile_filter(where: Any, fields: Mapping[str, int]) -> tuple[str, list[Any
         ValueError: an operator is unknown, a value not possible, or the filter too deep or too long.
     """
     return _Compiler(fields).compile(where)
+
+
+def conjuncts(where: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return filters of one key each, none of them `$and`, which all hold where a filter that compiles does."""
+    found: list[dict[str, Any]] = []
+    for name, value in where.items():
+        if name == "$and":
+            found += [part for one in value for part in conjuncts(one)]
+        else:
+            found.append({name: value})
+    return found
 
 
 def field_path(name: str) -> str | None:
@@ -63,8 +85,9 @@ class _Compiler:
     def __init__(self, fields: Mapping[str, int]) -> None:
         self._fields = fields
         self._values: list[Any] = []
+        self._columns: set[int | None] = set()
 
-    def compile(self, where: Any) -> tuple[str, list[Any]]:
+    def compile(self, where: Any) -> Condition:
         condition = self._filter(where, 0)
         depth = deepest = 0
         for character in condition:
@@ -77,7 +100,7 @@ class _Compiler:
                 f"where: too long: {len(self._values):,} values in {len(condition):,} characters of SQL, of at most "
                 f"{_MOST_VALUES:,} in {_LONGEST:,}; the list of $in may be of any length"
             )
-        return condition, self._values
+        return Condition(condition, self._values, frozenset(self._columns))
 
     def _filter(self, where: Any, depth: int) -> str:
         if not isinstance(where, Mapping):
@@ -120,6 +143,7 @@ class _Compiler:
     def _column(self, name: str) -> str:
         """Return the SQL of a field's value; its parameters, if any, come first."""
         number = self._fields.get(name)
+        self._columns.add(number)
         if number is not None:
             return f"m_{number:d}"
         path = field_path(name)
@@ -162,6 +186,7 @@ class _Compiler:
         if not isinstance(wanted, bool):
             raise TypeError(f"where: {name!r}: $exists: expected True or False, got {wanted!r}")
         self._values.append(name)
+        self._columns.add(None)
         found = "EXISTS (SELECT 1 FROM json_each(metadata) WHERE key = ?)"
         return found if wanted else f"NOT {found}"
 

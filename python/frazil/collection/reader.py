@@ -14,17 +14,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from frazil.collection import codefiles
+from frazil.collection import codefiles, rowsets
 from frazil.collection.catalog import NAME, Catalog, Properties, State
 from frazil.collection.codefiles import codes_path, sketch_path
 from frazil.collection.database import refuse_copies, sql_errors
 from frazil.collection.errors import CollectionError
+from frazil.collection.filters import compile_filter
+from frazil.collection.rowsets import Rows
+from frazil.collection.selecting import Selector
 from frazil.sketch import Sketch
 
 __all__ = ["Reader", "View"]
 
 _FILTERS_KEPT = 16
-_DENSE = 8  # one of so many rows allowed, and a mask takes no more room than a list, and is walked faster
 
 
 @dataclass(frozen=True)
@@ -63,7 +65,7 @@ class Reader:
         self._local = threading.local()
         self._lock = threading.Lock()
         self._view: View | None = None
-        self._filters: OrderedDict[str, tuple[State, NDArray[Any]]] = OrderedDict()
+        self._filters: OrderedDict[str, tuple[State, Rows]] = OrderedDict()
 
     def _catalog(self) -> Catalog:
         """Return a connection of this thread that is not in use: a signal's handler may interrupt one that is."""
@@ -208,28 +210,24 @@ class Reader:
             raise CollectionError(f"{path}: is the sketch of other codes: {sketch!r}")
         return sketch
 
-    def allowed_where(self, catalog: Catalog, view: View, condition: str, values: list[Any]) -> NDArray[Any]:
-        """Return the rows that meet a condition: a bool mask (rows,) or, of few, row numbers, int64, ascending.
+    def allowed_where(self, catalog: Catalog, view: View, where: Any) -> Rows:
+        """Return the set of the living rows that a filter lets through.
 
-        They are kept: rows do not change, so that after a commit only new ones are asked for, and dead ones dropped.
+        It is kept: rows do not change, so that after a commit only new ones are asked for, and dead ones dropped.
         """
-        key, now = repr((condition, values)), view.state
+        key, now = repr(compile_filter(where, view.fields)), view.state
         with self._lock:
             state, allowed = self._filters.get(key, (now, None))
-        if allowed is None or state.generation != now.generation or state.version > now.version:
-            rows = catalog.rows_where(condition, values, 0, now.rows)
-        elif state.version == now.version:
+        if allowed is not None and state == now:
             return allowed
-        else:
-            rows = np.flatnonzero(allowed) if allowed.dtype == np.bool_ else allowed
-            if state.dead < now.dead and view.alive is not None:
-                rows = rows[view.alive[rows]]
-            if state.rows < now.rows:
-                rows = np.concatenate((rows, catalog.rows_where(condition, values, state.rows, now.rows)))
-        allowed = rows
-        if len(rows) * _DENSE >= now.rows:
-            allowed = np.zeros(now.rows, np.bool_)
-            allowed[rows] = True
+        if allowed is None or state.generation != now.generation or state.version > now.version:
+            allowed = Selector(catalog, view.fields, 0, now.rows).select(where)
+        elif state.rows < now.rows:
+            new = Selector(catalog, view.fields, state.rows, now.rows).select(where)
+            allowed = rowsets.join(allowed, state.rows, new, now.rows - state.rows)
+        if view.alive is not None:
+            allowed = rowsets.both(allowed, view.alive)
+        allowed = rowsets.smallest(allowed, now.rows)
         allowed.setflags(write=False)
         with self._lock:
             self._filters[key] = now, allowed

@@ -13,11 +13,12 @@ from numpy.typing import NDArray
 from frazil import codec as codecs
 from frazil._arrays import as_allow, shape_of
 from frazil.codec import Codec
+from frazil.collection import rowsets
 from frazil.collection.catalog import Catalog
 from frazil.collection.errors import CollectionError
-from frazil.collection.filters import compile_filter
 from frazil.collection.reader import Reader, View
 from frazil.collection.records import to_item
+from frazil.collection.rowsets import Rows
 from frazil.collection.vectors import check_width, known_width
 
 __all__ = ["Hits", "Request", "search"]
@@ -80,12 +81,11 @@ def search(reader: Reader, queries: Any, request: Request) -> Hits:
         return _items(catalog, view, found)
 
 
-def _allowed(reader: Reader, catalog: Catalog, view: View, request: Request) -> NDArray[Any] | None:
-    """Return the rows that may be found, as `Codec.search` takes them: the living ones that all filters let through."""
-    parts: list[NDArray[Any]] = []
+def _allowed(reader: Reader, catalog: Catalog, view: View, request: Request) -> Rows | None:
+    """Return the set of the rows that may be found, if not all: the living ones that all filters let through."""
+    parts: list[Rows] = []
     if request.where is not None:
-        condition, values = compile_filter(request.where, view.fields)
-        parts.append(reader.allowed_where(catalog, view, condition, values))
+        parts.append(reader.allowed_where(catalog, view, request.where))
     if request.ids is not None:
         rows = np.array(sorted({row for row, _ in catalog.rows_of_ids(request.ids)}), np.int64)
         if rows.size and not 0 <= rows[0] <= rows[-1] < view.state.rows:
@@ -95,18 +95,8 @@ def _allowed(reader: Reader, catalog: Catalog, view: View, request: Request) -> 
         parts.append(_as_mask(request.allow, view))
     if not parts:
         return view.alive
-    allowed = functools.reduce(_both, parts)
+    allowed = functools.reduce(rowsets.both, parts)
     return None if allowed.dtype == np.bool_ and allowed.all() else allowed
-
-
-def _both(a: NDArray[Any], b: NDArray[Any]) -> NDArray[Any]:
-    """Return the rows that both allow, each a mask or ascending row numbers."""
-    if a.dtype == b.dtype == np.bool_:
-        both: NDArray[np.bool_] = np.logical_and(a, b)
-        return both
-    if a.dtype == np.bool_:
-        a, b = b, a
-    return a[b[a]] if b.dtype == np.bool_ else np.intersect1d(a, b, assume_unique=True)
 
 
 def _as_mask(allow: Any, view: View) -> NDArray[np.bool_]:
@@ -122,15 +112,12 @@ def _as_mask(allow: Any, view: View) -> NDArray[np.bool_]:
             raise ValueError(
                 f"allow: expected row numbers from 0, below {count}, got {numbers.min()} to {numbers.max()}"
             )
-        mask = np.zeros(count, np.bool_)
-        mask[numbers] = True
+        mask = rowsets.as_mask(numbers, count)
     assert mask is not None
     return mask if view.alive is None else mask & view.alive
 
 
-def _by_sketch(
-    codec: Codec, view: View, queries: Any, allowed: NDArray[Any] | None, options: dict[str, Any]
-) -> codecs.Hits:
+def _by_sketch(codec: Codec, view: View, queries: Any, allowed: Rows | None, options: dict[str, Any]) -> codecs.Hits:
     """Search the sketched rows by the sketch, those added since in full, and merge."""
     count = view.state.sketch_rows
     if allowed is None:

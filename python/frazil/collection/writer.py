@@ -171,6 +171,7 @@ class Writer:
                     present = {name for _, name in self._catalog.rows_of_ids(ids)}
                     known = [name for name in ids if name in present]
                     raise ValueError(f"ids: {shown(known)}: in the collection already; upsert replaces") from None
+                self._catalog.enter_rows(state.rows + part.start, state.rows + part.stop)
             if ids:
                 for kind, appender in appenders.items():
                     self._catalog.set_blocks(kind, appender.sync())
@@ -208,7 +209,7 @@ class Writer:
                 self._catalog.set_blocks(kind, blocks)
             files.sync_folder(self._folder)
             self._catalog.forget_blocks("sketch")
-            self._catalog.renumber(int(dead[0]))
+            self._catalog.renumber(int(dead[0]), new.rows)
             self._commit(new)
         self._tidy(new)
         return state.dead
@@ -271,7 +272,7 @@ class Writer:
             raise ValueError(f"field: expected no quotes, backslashes or control characters, got {field!r}")
         with self._transaction() as state:
             if field not in self._catalog.fields():
-                self._catalog.add_index(field, path)
+                self._catalog.add_index(field, path, state.rows)
                 self._commit(state)
 
     def _tidy(self, state: State) -> None:
