@@ -9,6 +9,7 @@ SOURCES = $(shell find csrc cmake python -type f -not -name '*.pyc') CMakeLists.
 CMAKE ?= cmake
 CLANGXX ?= clang++
 FUZZ_SECONDS ?= 600
+WORKERS ?= auto
 
 .PHONY: demo test test-peers soak bench lint format wheel wheel-check clean native asan asan-native tsan fuzz
 
@@ -16,7 +17,7 @@ demo: $(VENV)/.demo
 	$(BIN)/frazil demo
 
 test: $(VENV)/.test
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses=$(WORKERS) --dist=loadfile --no-loadscope-reorder
 
 # Long runs: minutes, gigabytes. The test session of `make test` has a short form of each.
 soak: $(VENV)/.test native

@@ -40,6 +40,11 @@ def pytest_ignore_collect(collection_path, config):
     return None
 
 
+def pytest_collection_modifyitems(items):
+    """The longest file first, so that another process may do all the others meanwhile."""
+    items.sort(key=lambda item: item.path.stem != "test_native")
+
+
 def pytest_configure():
     required = {name for name in os.environ.get("FRAZIL_REQUIRE_KERNELS", "").split(",") if name}
     missing = required.difference(frazil.kernels())
