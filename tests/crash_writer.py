@@ -28,7 +28,8 @@ def write(folder: str, seed: int) -> None:
             if what in ("add", "upsert"):
                 x = np.array([vector_of(name, version) for name in names], np.float32).reshape(len(names), 32)
                 texts = [f"{name} {version}" for name in names]
-                getattr(collection, what)(names, x, documents=texts, notes={"step": str(version)})
+                marks = [{"even": version % 2 == 0}] * len(names)
+                getattr(collection, what)(names, x, texts, marks, notes={"step": str(version)})
                 items |= dict.fromkeys(names)
             elif what == "delete":
                 collection.delete(names)

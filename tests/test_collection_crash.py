@@ -35,7 +35,8 @@ def memory_path(tmp_path):
 def kill_at_random(folder, kills, seed):
     """Start the writer, kill it, look; with what is there go on, until it was killed so often."""
     chance = random.Random(seed)
-    Collection.create(folder, CODEC).close()
+    with Collection.create(folder, CODEC) as found:
+        found.create_index("even")
     items = {}
     operations = 0
     for turn in range(kills):
@@ -63,6 +64,8 @@ def kill_at_random(folder, kills, seed):
             if items:
                 name = random.Random(turn).choice(list(items))
                 assert found.search(vector_of(name, items[name]), k=1).ids == [name]
+                even = found.search(vector_of(name, 0), k=99, where={"even": True}).ids
+                assert set(even) == {name for name, version in items.items() if version % 2 == 0}
             found.delete([-1])  # a writer opens it and tidies
             assert_whole(found)
             state = found.info()
@@ -162,7 +165,7 @@ class PowerFailure:
 def operations():
     def rows(names, version):
         x = np.array([vector_of(name, version) for name in names], np.float32)
-        return names, x, [f"{name} {version}" for name in names]
+        return names, x, [f"{name} {version}" for name in names], [{"g": name % 3} for name in names]
 
     return {
         "add": (lambda found: found.add(*rows([100, 101, 102], 5)), ("add", 5, [100, 101, 102])),
@@ -182,7 +185,8 @@ def test_power_failure_at_every_step(name, rerank, memory_path, monkeypatch):
     with Collection.create(start, CODEC, rerank=rerank) as found:
         names = list(range(20))
         x = np.array([vector_of(one, 1) for one in names], np.float32)
-        found.add(names, x, [f"{one} 1" for one in names])
+        found.create_index("g")
+        found.add(names, x, [f"{one} 1" for one in names], [{"g": one % 3} for one in names])
         found.delete([0, 7])
     before = {one: 1 for one in names if one not in (0, 7)}
     after = apply(before, *change)

@@ -23,6 +23,7 @@ def read_while_writing(folder, seconds):
     """Run four readers while this process changes the collection in every way; return their counts."""
     chance = random.Random(5)
     with Collection.create(folder, CODEC) as writer:
+        writer.create_index("even")
         writer.add(*rows(list(range(100)), 0))
         writer.add(*rows(list(range(100, 200)), 1))
         writer.build_sketch()

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from frazil.collection.rowsets import Rows, as_mask, smallest
+from frazil.collection.rowsets import FEW, Rows, as_mask, smallest
 
 __all__ = ["BLOCK", "encode", "extend", "places", "select"]
 
@@ -67,7 +67,7 @@ def select(lists: Sequence[tuple[Any, Any]], rows: int) -> Rows:
     if inside.size and inside.max() >= BLOCK:
         raise ValueError(f"place {inside.max():,} in a block of {BLOCK:,} rows")
     found: Rows = np.repeat(np.array([block * BLOCK for block, _ in short], np.int64), lengths) + inside
-    if len(short) < len(lists):
+    if len(short) < len(lists) or len(found) * FEW >= rows:
         found = as_mask(found, blocks * BLOCK)
         for block, data in lists:
             if len(data) == _BITMAP:
