@@ -198,6 +198,8 @@ def test_lists_of_all_kinds(collection):
     wanted = [row for row, metadata in enumerate(ROWS) if holds({"a": {"$in": [1, 3, 5]}}, metadata)]
     for some in (np.array([1, 3, 5]), np.array([1, 3, 5], np.float32), range(1, 6, 2), {1: 0, 3: 0, 5: 0}.keys()):
         assert sorted(collection.search(vectors(1)[0], k=999, where={"a": {"$in": some}}).ids) == wanted
+    once = {"$or": [{"a": {"$in": iter([1, 3])}}, {"$not": {"a": {"$nin": map(int, "5")}}}]}
+    assert sorted(collection.search(vectors(1)[0], k=999, where=once).ids) == wanted
     for padding in ([math.inf, -math.inf] * 200, np.full(200, np.inf)):
         assert sorted(collection.search(vectors(1)[0], k=999, where={"a": {"$in": [1, 3, 5, *padding]}}).ids) == wanted
     for wrong in (np.array(3), np.ones((2, 2)), np.array(["2020"], "M8[D]"), np.array([5], "m8[s]"), {1: 2}):

@@ -26,7 +26,7 @@ import numpy as np
 
 from frazil.collection.arguments import INT64, as_plain
 
-__all__ = ["Condition", "compile_filter", "conjuncts", "field_path"]
+__all__ = ["Condition", "compile_filter", "conjuncts", "field_path", "read_once"]
 
 # What SQLite's parser can take: at worst three places of its stack of 100 for each parenthesis, expressions 1,000 deep.
 _DEEPEST = 20
@@ -49,11 +49,30 @@ class Condition(NamedTuple):
     """the numbers of the indexed fields that it looks at; None: it reads the metadata"""
 
 
+def read_once(where: Any, depth: int = 0) -> Any:
+    """Return a filter whose lists of values are lists, where it may have been given what can be read but once."""
+    if isinstance(where, list | tuple):
+        return [read_once(one, depth) for one in where]
+    if not isinstance(where, Mapping) or depth > _DEEPEST:  # the compiler says what is wrong
+        return where
+    return {
+        name: list(value) if name in ("$in", "$nin") and _is_list(value) else read_once(value, depth + 1)
+        for name, value in where.items()
+    }
+
+
+def _is_list(values: Any) -> bool:
+    is_array = isinstance(values, np.ndarray)
+    return (
+        values.ndim == 1 if is_array else isinstance(values, Iterable) and not isinstance(values, str | bytes | Mapping)
+    )
+
+
 def compile_filter(where: Any, fields: Mapping[str, int]) -> Condition:
     """Return a filter as a condition of SQL.
 
     Args:
-        where: the filter.
+        where: the filter, as `read_once` returns it.
         fields: the indexed fields, with the number of each one's column.
 
     Raises:
@@ -166,10 +185,9 @@ class _Compiler:
         return f"{column} IS NULL" if value is None else f"{column} IS {self._value(name, value)}"
 
     def _among(self, name: str, values: Any) -> str:
-        if isinstance(values, str | bytes | Mapping) or not isinstance(values, Iterable):
-            raise TypeError(f"where: {name!r}: expected a list of values, got {type(values).__name__}")
-        if isinstance(values, np.ndarray) and values.ndim != 1:
-            raise TypeError(f"where: {name!r}: expected a list of values, got an array of shape {values.shape}")
+        if not _is_list(values):
+            got = f"an array of shape {values.shape}" if isinstance(values, np.ndarray) else type(values).__name__
+            raise TypeError(f"where: {name!r}: expected a list of values, got {got}")
         found = list(values)
         rest = [value for value in found if value is not None]
         parts = [self._equal(name, None)] if len(rest) < len(found) else []

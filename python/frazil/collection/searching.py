@@ -16,6 +16,7 @@ from frazil.codec import Codec
 from frazil.collection import rowsets
 from frazil.collection.catalog import Catalog
 from frazil.collection.errors import CollectionError
+from frazil.collection.filters import read_once
 from frazil.collection.reader import Reader, View
 from frazil.collection.records import to_item
 from frazil.collection.rowsets import Rows
@@ -85,7 +86,7 @@ def _allowed(reader: Reader, catalog: Catalog, view: View, request: Request) -> 
     """Return the set of the rows that may be found, if not all: the living ones that all filters let through."""
     parts: list[Rows] = []
     if request.where is not None:
-        parts.append(reader.allowed_where(catalog, view, request.where))
+        parts.append(reader.allowed_where(catalog, view, read_once(request.where)))
     if request.ids is not None:
         rows = np.array(sorted({row for row, _ in catalog.rows_of_ids(request.ids)}), np.int64)
         if rows.size and not 0 <= rows[0] <= rows[-1] < view.state.rows:
