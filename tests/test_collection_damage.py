@@ -353,7 +353,7 @@ HOSTILE = [
     "DROP TABLE lists_1; CREATE TABLE lists_1 (m_1, block, rows)",
     "DROP TABLE lists_1",
     "UPDATE lists_1 SET rows = zeroblob(1)",
-    "UPDATE lists_1 SET rows = zeroblob(3000)",
+    "UPDATE lists_1 SET rows = zeroblob(9000)",
     "UPDATE lists_1 SET block = 1000000000000",
     "DELETE FROM lists_1",
     "ANALYZE",
