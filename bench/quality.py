@@ -68,7 +68,7 @@ def main() -> None:
             mean = np.mean(recalls[:-1])
             figures = [f"{value:.3f}" for value in (*recalls[:-1], mean, recalls[-1])]
             lines.append([name, str(row_bytes), *figures, f"{np.mean(judged):.4f}"])
-            print(f"{name}: {mean:.4f}", flush=True)
+            print(f"{name}: mean {mean:.4f}, dense {recalls[-1]:.4f}, NDCG@10 {np.mean(judged):.4f}", flush=True)
     print("\n" + table_rows(["", "bytes", *(one.name for one in sets[:-1]), "mean", "dense", "NDCG@10"], lines))
 
 
