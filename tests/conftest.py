@@ -14,12 +14,14 @@ from frazil import _native
 # What these test, or test with, is more than NumPy, and some need the whole source tree and compilers.
 BEYOND_THE_CORE = (
     "bench",
+    "bench_gpu",
     "cli",
     "collection_cli",
     "collection_exchange",
     "collection_files",
     "demo",
     "encoder",
+    "gpu",
     "native",
     "quality_commands",
     "stub",
@@ -45,7 +47,9 @@ def pytest_collection_modifyitems(items):
     items.sort(key=lambda item: item.path.stem != "test_native")
 
 
-def pytest_configure():
+def pytest_configure(config):
+    if config.option.markexpr != "gpu":  # Triton asks when it is imported; nothing else here uses it
+        os.environ.setdefault("TRITON_INTERPRET", "1")
     required = {name for name in os.environ.get("FRAZIL_REQUIRE_KERNELS", "").split(",") if name}
     missing = required.difference(frazil.kernels())
     if missing:

@@ -39,6 +39,9 @@ def test_import_takes_numpy_alone():
     foreign = {name.partition(".")[0] for name in added} - set(sys.stdlib_module_names)
     assert foreign <= {"frazil", "numpy"}
     assert "frazil.encoder" not in added
+    assert not [name for name in added if name.startswith("frazil.backends")]
+    after = modules_after("import numpy, frazil; frazil.ARCTIC_INT4.pack(numpy.ones((1, 256)))")  # nor does a call
+    assert not after & {"torch", "triton", "frazil.backends"}
 
 
 def test_typed():

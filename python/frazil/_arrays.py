@@ -14,14 +14,14 @@ _FLOATS = (np.dtype(np.float32), np.dtype(np.float16), np.dtype(np.float64))
 _UINT8, _INT64 = np.dtype(np.uint8), np.dtype(np.int64)
 
 
-def _is_tensor(x: Any) -> bool:
+def is_tensor(x: Any) -> bool:
     """Tell whether x is a torch tensor, without importing torch: if nobody has, it is none."""
     tensor = getattr(sys.modules.get("torch"), "Tensor", None)  # None while another thread is importing torch
     return tensor is not None and isinstance(x, tensor)
 
 
 def _is_bfloat16(x: Any) -> bool:
-    return _is_tensor(x) and x.dtype == sys.modules["torch"].bfloat16
+    return is_tensor(x) and x.dtype == sys.modules["torch"].bfloat16
 
 
 def _to_numpy(x: Any, name: str, view: str | None = None) -> NDArray[Any]:
@@ -30,10 +30,10 @@ def _to_numpy(x: Any, name: str, view: str | None = None) -> NDArray[Any]:
         return x
     if isinstance(x, np.ma.MaskedArray):
         raise TypeError(f"{name}: expected an array without a mask; call .filled() or .compressed() first")
-    if _is_tensor(x) and x.device.type != "cpu":
+    if is_tensor(x) and x.device.type != "cpu":
         raise TypeError(f"{name}: expected a tensor on the CPU, got one on {x.device}")
     try:
-        if _is_tensor(x):
+        if is_tensor(x):
             x = x.detach().resolve_conj().resolve_neg()
             x = (x.view(getattr(sys.modules["torch"], view)) if view else x).numpy()
         return np.asarray(x)
@@ -82,7 +82,7 @@ def as_numbers(floats: NDArray[Any], bfloat16: bool) -> NDArray[Any]:
 
 def as_codes(codes: Any) -> NDArray[np.uint8]:
     """Return codes as a uint8 array."""
-    if not isinstance(codes, np.ndarray) and not _is_tensor(codes):
+    if not isinstance(codes, np.ndarray) and not is_tensor(codes):
         raise TypeError(f"codes: expected a uint8 array, got {type(codes).__name__}")
     array = _to_numpy(codes, "codes")
     if array.dtype != _UINT8:

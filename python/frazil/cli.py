@@ -250,6 +250,12 @@ def _add_bench_options(bench: argparse.ArgumentParser) -> None:
     bench.add_argument("--queries-data", type=Path, metavar="FILE.npy", help="for these (default: rows with noise)")
     bench.add_argument("--clustered", action="store_true", help="search vectors in tight clusters, not random ones")
     bench.add_argument("--seed", type=int, default=0, metavar="N", help="of random numbers (default: 0)")
+    bench.add_argument(
+        "--device",
+        choices=("cpu", "cuda"),
+        default="cpu",
+        help="measure the GPU instead: 50000000 rows, batches of 1024 queries over 10000000, unless told otherwise",
+    )
     bench.add_argument("--peers", action="store_true", help="measure other libraries beside frazil, one thread each")
     bench.add_argument("--json", type=Path, metavar="FILE", help="write all figures to this file")
     bench.add_argument("--plot", type=Path, metavar="FILE", help="draw a roofline picture, .png or .svg")
@@ -310,6 +316,8 @@ def _demo(arguments: argparse.Namespace) -> None:
         raise ImportError(f"the demo needs more packages: pip install 'frazil[demo]' ({error})") from error
 
 
+# What fills a GPU's memory, and keeps it busy.
+_GPU = {"rows": 50_000_000, "batch_rows": 10_000_000, "pack_rows": 1_000_000, "queries": 1024}
 _QUICK = {"rows": 500_000, "batch_rows": 100_000, "pack_rows": 40_000, "peer_rows": 100_000, "repeats": 3}
 
 
@@ -324,4 +332,5 @@ def _bench(arguments: argparse.Namespace) -> int:
 
     given = {name: value for name, value in vars(arguments).items() if name in Options.__dataclass_fields__}
     given = {name: value for name, value in given.items() if value is not None}
-    return run(Options(**(_QUICK if arguments.quick else {}) | given), arguments.argv)
+    sizes = (_GPU if arguments.device == "cuda" else {}) | (_QUICK if arguments.quick else {})
+    return run(Options(**sizes | given), arguments.argv)

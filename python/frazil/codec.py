@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from frazil import _native
 from frazil._arrays import as_allow, as_codes, as_count, as_floats, as_number, as_small, as_threads
+from frazil._gpu import gpu_for
 from frazil.metric import Metric
 from frazil.projection import Projection
 from frazil.sketch import Sketch, width_of
@@ -30,7 +31,7 @@ _NORMAL_LIMIT = 0.17
 class Hits(NamedTuple):
     """The best rows for each query, best first; equal scores by row number.
 
-    For a single query `(d,)` both arrays have one axis, `(k,)`.
+    For a single query `(d,)` both arrays have one axis, `(k,)`. Of queries on a GPU they are tensors there.
     """
 
     scores: NDArray[np.float32]
@@ -187,8 +188,8 @@ class Codec:
         The bytes are the same on every CPU and for every number of threads.
 
         Args:
-            x: float32, float16 or float64 array (n, d) or (d,) with d >= dim, of any strides; or a torch CPU tensor of
-                these types or bfloat16; or nested lists of floats.
+            x: float32, float16 or float64 array (n, d) or (d,) with d >= dim, of any strides; or a torch tensor of
+                these types or bfloat16; or nested lists of floats. A tensor on a GPU is packed there (docs/gpu.md).
             refine: True: then move codes by steps, a few of each vector, so that scores rather than values come out
                 right: errors along the vector count 16 times as much as others. A `Metric`: errors count as it says,
                 too, which is better still and slower; a codec with a projection takes one of projected vectors. The
@@ -199,13 +200,15 @@ class Codec:
                 worth it.
 
         Returns:
-            uint8 (n, row_bytes); (row_bytes,) for a single vector (d,).
+            uint8 (n, row_bytes); (row_bytes,) for a single vector (d,). Of a tensor on a GPU, a tensor there.
 
         Raises:
             ValueError: wrong shape, NaN or infinity among the values read (the first such row is named), or a metric
                 of other dimensions.
             TypeError: wrong dtype, or `refine` is neither a bool nor a `Metric`.
             MemoryError: there is not enough for the answer, or to work with.
+            NotImplementedError: `refine` with a tensor on a GPU.
+            ImportError: a tensor on a GPU, without the packages of `frazil[gpu]`.
 
         Ctrl-C, or any exception of a signal's handler, ends this and every other call that takes long within 0.2 s.
         After an exception, what `out` holds is unspecified.
@@ -214,6 +217,10 @@ class Codec:
             raise TypeError(f"refine: expected a bool or a frazil.Metric, got {type(refine).__name__}")
         matrix = refine.matrix if isinstance(refine, Metric) else None
         is_refined, count = matrix is not None or bool(refine), as_threads(threads)
+        if gpu := gpu_for(x):
+            if is_refined:
+                raise NotImplementedError("refine: codes are refined on the CPU alone; pack x.cpu(), or do not refine")
+            return gpu.pack(self, x, out)  # type: ignore[no-any-return]
 
         def pack(rows: NDArray[Any], bfloat16: bool, into: NDArray[np.uint8] | None) -> NDArray[np.uint8]:
             return _native.pack(rows, bfloat16, *self._format, is_refined, matrix, into, count)
@@ -240,7 +247,7 @@ class Codec:
         The decoded vectors are close to unit norm, not exactly of unit norm.
 
         Args:
-            codes: uint8 (n, row_bytes) or (row_bytes,).
+            codes: uint8 (n, row_bytes) or (row_bytes,); a tensor on a GPU is decoded there.
             out: float32 (n, dim), C-contiguous, aligned and writeable, not overlapping `codes`, to write into and
                 return.
             threads: as in `pack`.
@@ -252,7 +259,10 @@ class Codec:
             ValueError: wrong shape.
             TypeError: wrong dtype.
         """
-        return _native.unpack(as_codes(codes), *self._format, out, as_threads(threads))
+        count = as_threads(threads)
+        if gpu := gpu_for(codes):
+            return gpu.unpack(self, codes, out)  # type: ignore[no-any-return]
+        return _native.unpack(as_codes(codes), *self._format, out, count)
 
     def score(
         self,
@@ -268,7 +278,8 @@ class Codec:
         Args:
             queries: floats (q, d) or (d,) with d >= dim, of the types that `pack` takes; truncated and renormalized in
                 the call.
-            codes: uint8 (n, row_bytes); a memory map will do.
+            codes: uint8 (n, row_bytes); a memory map will do. Queries on a GPU are scored there, against codes that
+                are there or, then copied in slices, on the host (docs/gpu.md).
             query_bits: 8: queries rounded to 8 bits a value, with a scale of their own (nearly exact, fast);
                 4: queries quantized to 4 bits over -limit to limit, which for 4-bit codecs is the symmetric score of
                 the model's authors; 32: float queries (slower). 4 and 8 are sums of integers.
@@ -281,18 +292,13 @@ class Codec:
 
         Raises:
             ValueError: wrong shape or query_bits, or NaN or infinity among the values read.
-            TypeError: wrong dtype.
+            TypeError: wrong dtype, or codes on a GPU where the queries are not.
         """
+        bits, count = as_small(query_bits, "query_bits"), as_threads(threads)
+        if gpu := gpu_for(queries, codes):
+            return gpu.score(self, queries, codes, bits, out)  # type: ignore[no-any-return]
         array, bfloat16 = self._queries(queries)
-        return _native.score(
-            array,
-            bfloat16,
-            as_codes(codes),
-            *self._format,
-            as_small(query_bits, "query_bits"),
-            out,
-            as_threads(threads),
-        )
+        return _native.score(array, bfloat16, as_codes(codes), *self._format, bits, out, count)
 
     def search(
         self,
@@ -314,7 +320,7 @@ class Codec:
 
         Args:
             queries: as in `score`.
-            codes: uint8 (n, row_bytes); a memory map will do.
+            codes: as in `score`.
             k: how many rows to find, at least 1.
             query_bits: as in `score`.
             allow: the rows that may be answered: a bool mask (n,) or an integer array of row numbers (in any order,
@@ -332,17 +338,17 @@ class Codec:
         Raises:
             ValueError: wrong shape, k, query_bits or failure, a row number out of range, a sketch of other codes (as
                 far as its rows, dim and bits tell), or NaN or infinity among the values read.
-            TypeError: wrong dtype, or `sketch` is not a `Sketch`.
+            TypeError: wrong dtype, `sketch` is not a `Sketch`, or codes are on a GPU where the queries are not.
+            NotImplementedError: `sketch` with queries on a GPU.
         """
+        width, most, count = width_of(failure), as_count(k, "k", 2**62), as_threads(threads)
+        bits = as_small(query_bits, "query_bits")
+        if gpu := gpu_for(queries, codes):
+            if sketch is not None:
+                raise NotImplementedError("sketch: read on the CPU alone; on a GPU, search without one")
+            return Hits(*gpu.search(self, queries, codes, most, query_bits=bits, allow=allow))
         array, bfloat16 = self._queries(queries)
-        width = width_of(failure)
-        options = (
-            *self._format,
-            as_count(k, "k", 2**62),
-            as_small(query_bits, "query_bits"),
-            *as_allow(allow),
-            as_threads(threads),
-        )
+        options = (*self._format, most, bits, *as_allow(allow), count)
         if sketch is None:
             return Hits(*_native.search(array, bfloat16, as_codes(codes), *options))
         if not isinstance(sketch, Sketch):

@@ -26,7 +26,7 @@ def torch_blocks(torch: Any, blocks: int, score: Callable[[int], Any]) -> NDArra
         scores.append(best.values)
         rows.append(best.indices + block * BLOCK)
     best = torch.topk(torch.cat(scores, 1), K, dim=1)
-    found: NDArray[Any] = torch.gather(torch.cat(rows, 1), 1, best.indices).numpy()
+    found: NDArray[Any] = torch.gather(torch.cat(rows, 1), 1, best.indices).cpu().numpy()
     return found
 
 

@@ -13,7 +13,7 @@ from frazil.bench.progress import progress
 from frazil.bench.results import Line, Table
 from frazil.bench.timing import Contestant, interleave, median
 
-__all__ = ["Probe", "dot_probe", "measure", "measure_limits", "memory_probe"]
+__all__ = ["Probe", "dot_probe", "measure", "measure_limits", "memory_probe", "with_limit"]
 
 _PROBE_SECONDS = 0.03  # what a dot product probe should take, at least
 
@@ -32,9 +32,9 @@ class Probe:
         """Return the result."""
         return Line(self.name, self.threads, seconds, bytes=self.bytes, products=self.products)
 
-    def seconds_for(self, case: Case, seconds: float) -> float:
-        """Return how long the work of `case` would take at this limit, where the probe took `seconds`."""
-        return seconds * (case.products / self.products if self.products else case.bytes / self.bytes)
+    def seconds_for(self, line: Line, seconds: float) -> float:
+        """Return how long the work of `line` would take at this limit, where the probe took `seconds`."""
+        return seconds * (line.products / self.products if self.products else line.bytes / self.bytes)
 
 
 def memory_probe(case: Case, threads: int) -> Probe:
@@ -120,8 +120,8 @@ def measure(operation: Operation, setup: Setup) -> Table:
     run_seconds = [s for s, (_, what) in zip(seconds, contestants, strict=True) if not isinstance(what, Probe)]
     lines = []
     for (isa, threads, case, bounds), times in zip(runs, run_seconds, strict=True):
-        line = Line(isa, threads, times, case.rows, case.work, case.bytes, case.products)
-        lines.append(_with_limit(line, case, [(probes[i], probe_seconds[i]) for i in bounds]))
+        line = Line(isa, threads, [], case.rows, case.work, case.bytes, case.products)
+        lines.append(with_limit(line, times, [(probes[i], probe_seconds[i]) for i in bounds]))
     probe_lines = [probe.line(times) for probe, times in zip(probes, probe_seconds, strict=True)]
     notes = [operation.note] if operation.note else []
     if len(cases) > 1:
@@ -140,9 +140,10 @@ def _contestant(operation: Operation, isa: str, threads: int, case: Case) -> Con
     return Contestant(lambda: case.run(threads), check, case.before, isa)
 
 
-def _with_limit(line: Line, case: Case, bounds: list[tuple[Probe, list[float]]]) -> Line:
-    """Add the limit, and the median over all repeats of what the limit would take / what the run took."""
-    ideal = {probe.name: [probe.seconds_for(case, s) for s in times] for probe, times in bounds}
+def with_limit(line: Line, seconds: list[float], bounds: list[tuple[Probe, list[float]]]) -> Line:
+    """Add the seconds, the limit, and the median over all repeats of what the limit would take / what the run took."""
+    ideal = {probe.name: [probe.seconds_for(line, s) for s in times] for probe, times in bounds}
     worst = [max(repeat) for repeat in zip(*ideal.values(), strict=True)]
-    of_limit = median([a / b for a, b in zip(worst, line.seconds, strict=True)])
-    return replace(line, limit=max(ideal, key=lambda name: median(ideal[name])), of_limit=of_limit)
+    of_limit = median([a / b for a, b in zip(worst, seconds, strict=True)])
+    name = max(ideal, key=lambda name: median(ideal[name]))
+    return replace(line, seconds=seconds, limit=name, of_limit=of_limit)

@@ -31,10 +31,20 @@ class Options:
     queries_data: Path | None = None
     clustered: bool = False
     peers: bool = False
+    device: str = "cpu"
+    """"cuda": measure that, not the CPU"""
     json: Path | None = None
     plot: Path | None = None
 
     def __post_init__(self) -> None:
+        if self.device not in ("cpu", "cuda"):
+            raise ValueError(f"device: expected cpu or cuda, got {self.device!r}")
+        if self.device == "cuda":
+            for name in ("sets", "threads", "only", "plot", "peers"):
+                if getattr(self, name):
+                    raise ValueError(
+                        f"{name}: is about the CPU; --device cuda measures everything, other libraries too"
+                    )
         sets = known("sets", self.sets, kernels()) or kernels()
         threads = self.threads or tuple(sorted({1, _native.default_threads()}))
         object.__setattr__(self, "sets", sets)

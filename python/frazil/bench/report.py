@@ -1,7 +1,7 @@
 """The results as Markdown and as JSON.
 
-The JSON's keys: `format`, 1; `machine`: cpu, cpus, frazil, python, numpy, platform; `options`: what `frazil bench` was
-told; `missing`: the peers that did not run, and why; `tables`, each with
+The JSON's keys: `format`, 1; `machine`: cpu, cpus, frazil, python, numpy, platform, and of a GPU's bench device;
+`options`: what `frazil bench` was told; `missing`: the peers that did not run, and why; `tables`, each with
 
 * `key`, `title`, `note`, and `unit`: what `work` counts, "rows" or "pairs"; "limits" for the table of limits alone
 * `lines`, one for each set (or peer) and number of threads, and `probes`, the limits measured in the same turns. Both:
@@ -31,10 +31,12 @@ __all__ = ["FORMAT", "as_json", "header", "markdown", "table_rows", "write_json"
 FORMAT = 1
 
 
-def header(options: Options) -> str:
-    """Say what was measured where."""
+def header(options: Options, device: str = "") -> str:
+    """Say what was measured where: on a GPU, `device`, or else on the CPU."""
     threads = " and ".join(map(str, options.threads))
     sets = ", ".join(options.sets)
+    if device:
+        return f"frazil {__version__} on {device}; {options.repeats} repeats"
     if options.peers:
         sets, threads = options.sets[0], "1"
     return f"frazil {__version__} on {_native.cpu_name()}; sets: {sets}; threads: {threads}; {options.repeats} repeats"
@@ -96,9 +98,10 @@ def _peer(line: Line) -> list[str]:
     ]
 
 
-def as_json(options: Options, tables: list[Table], missing: list[str]) -> dict[str, Any]:
+def as_json(options: Options, tables: list[Table], missing: list[str], device: str = "") -> dict[str, Any]:
     """Return what `--json` writes."""
     machine = {
+        **({"device": device} if device else {}),
         "cpu": _native.cpu_name(),
         "cpus": os.cpu_count(),
         "frazil": __version__,
@@ -130,6 +133,6 @@ def _figures(line: Line) -> dict[str, Any]:
     return {**asdict(line), "rate": line.rate, "spread": line.spread}
 
 
-def write_json(path: Path, options: Options, tables: list[Table], missing: list[str]) -> None:
+def write_json(path: Path, options: Options, tables: list[Table], missing: list[str], device: str = "") -> None:
     """Write all raw seconds, the machine and the summary."""
-    path.write_text(json.dumps(as_json(options, tables, missing), indent=1) + "\n", encoding="utf-8")
+    path.write_text(json.dumps(as_json(options, tables, missing, device), indent=1) + "\n", encoding="utf-8")

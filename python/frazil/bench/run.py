@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from frazil import ARCTIC_INT4
 from frazil.bench.cases import Case, Setup
 from frazil.bench.data import Vectors
+from frazil.bench.gpu import Cuda, measure_gpu
 from frazil.bench.measure import measure, measure_limits
 from frazil.bench.operations import select
 from frazil.bench.options import Options
@@ -36,7 +37,7 @@ def run(options: Options, argv: Sequence[str]) -> int:
     Raises:
         WrongAnswer: a run gave another answer than the reference.
         ValueError: the options or the data are not right.
-        ImportError: --plot without matplotlib.
+        ImportError: --plot without matplotlib, or --device cuda without torch or triton.
     """
     operations = select(options.only)
     if options.plot is not None:
@@ -50,7 +51,9 @@ def run(options: Options, argv: Sequence[str]) -> int:
 
     files = options.data, options.queries_data
     vectors = Vectors(ARCTIC_INT4, options.seed, *files, clustered=options.clustered)
-    print(header(options), flush=True)
+    gpu = Cuda() if options.device == "cuda" else None
+    device = "" if gpu is None else gpu.name
+    print(header(options, device), flush=True)
     tables: list[Table] = []
     missing: list[str] = []
 
@@ -58,7 +61,9 @@ def run(options: Options, argv: Sequence[str]) -> int:
         tables.append(table)
         print(markdown(table), flush=True)
 
-    if options.peers:
+    if gpu is not None:
+        missing = measure_gpu(gpu, options, vectors, show)
+    elif options.peers:
         from frazil.bench.peers_run import measure_peers
 
         missing = measure_peers(options, vectors, show)
@@ -74,7 +79,7 @@ def run(options: Options, argv: Sequence[str]) -> int:
         for operation in operations:
             show(measure(operation, setup))
     if options.json is not None:
-        write_json(options.json, options, tables, missing)
+        write_json(options.json, options, tables, missing, device)
     if options.plot is not None:
         plot(tables, options.plot)
     return 0
