@@ -81,9 +81,7 @@ VIEWS = {
     "as it is": lambda x: x,
     "Fortran order": np.asfortranarray,
     "backwards": lambda x: x[tuple([slice(None, None, -1)] * x.ndim)].copy()[tuple([slice(None, None, -1)] * x.ndim)],
-    "spread out": lambda x: (
-        np.repeat(np.repeat(x, 2, 0), 3, -1)[::2, ..., ::3] if x.ndim > 1 else np.repeat(x, 2)[::2]
-    ),
+    "spread out": lambda x: np.repeat(np.repeat(x, 2, 0), 3, -1)[::2, ..., ::3] if x.ndim > 1 else np.repeat(x, 2)[::2],
     "read-only": read_only,
     "misaligned": misaligned,
     "other byte order": lambda x: x.astype(x.dtype.newbyteorder()),
