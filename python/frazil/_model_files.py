@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-__all__ = ["ARCTIC", "HUB_SECONDS", "ModelConfigs", "find_model", "read_configs"]
+from frazil._presets import find_preset
 
-ARCTIC = "Snowflake/snowflake-arctic-embed-m-v1.5"
+__all__ = ["HUB_SECONDS", "ModelConfigs", "find_model", "read_configs"]
+
 HUB_SECONDS = 5.0
-_ARCTIC_QUERY = "Represent this sentence for searching relevant passages: "
 
 
 @dataclass(frozen=True)
@@ -46,16 +46,16 @@ def find_model(model: str | Path, revision: str | None = None) -> Path:
 def read_configs(folder: Path, name: str) -> ModelConfigs:
     """Read the sentence-transformers configs in `folder`, in the shapes that its versions 1 to 6 write.
 
-    Without them an arctic-embed model, known by `name` or `folder`, gets CLS pooling and its query prompt.
+    What they do not say is the preset's of a well-known model, which is known by `name` or `folder`.
 
     Raises:
         ValueError: the model is of a kind that `Encoder` does not do.
     """
-    arctic = "arctic-embed" in f"{name} {folder}".lower()
+    preset = find_preset(name, folder)
     transformer, pooling = _read_modules(folder) if (folder / "modules.json").is_file() else (folder, None)
     prompts = _read(folder / "config_sentence_transformers.json").get("prompts")
-    if arctic and prompts is None:
-        prompts = {"query": "query: " if "v2" in name else _ARCTIC_QUERY}
+    if preset is not None and prompts is None:
+        prompts = dict(preset.prompts)
 
     found = sorted(transformer.glob("sentence_*_config.json"))  # sentence_bert_config.json, rarely another
     config = _read(found[0]) if found else {}
@@ -63,7 +63,7 @@ def read_configs(folder: Path, name: str) -> ModelConfigs:
         raise ValueError(f"{folder}: transformer_task {config['transformer_task']!r} is not supported")
     return ModelConfigs(
         transformer,
-        pooling or ("cls" if arctic else None),
+        pooling or (None if preset is None else preset.pooling),
         prompts or {},
         config.get("max_seq_length"),
         config.get("do_lower_case", False),

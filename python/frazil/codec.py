@@ -88,6 +88,29 @@ class Codec:
                 raise ValueError(f"projection: expected one to {dim} dimensions, got {self.projection!r}")
 
     @classmethod
+    def preset(cls, model: str | os.PathLike[str], bits: int = 4) -> Codec:
+        """Return the codec of a well-known model: the dimensions and the limit that were published for it, or measured.
+
+        Args:
+            model: its hub id, or a folder with its name.
+            bits: 4 or 8 bits a dimension.
+
+        Raises:
+            ValueError: no limit is known for this model, or for so many bits; the message says which are.
+                docs/encoding.md says where they are from. `fit` finds one from a sample.
+        """
+        from frazil._presets import PRESETS, find_preset
+
+        found = find_preset(os.fspath(model))
+        if found is None or bits not in found.limits:
+            known = ", ".join(preset.model for preset in PRESETS if preset.limits)
+            raise ValueError(
+                f"no limit for {bits!r} bits of {os.fspath(model)!r} is known, only for 4 and 8 of {known}; Codec.fit "
+                "finds one from a sample of embeddings"
+            )
+        return cls(found.dim, bits, found.limits[bits])
+
+    @classmethod
     def fit(
         cls,
         sample: Any,

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from frazil._model_files import ARCTIC, find_model, read_configs
+from frazil._model_files import find_model, read_configs
+from frazil._presets import ARCTIC
 
 if TYPE_CHECKING:
     import torch
@@ -27,7 +28,7 @@ class Encoder:
     """A BERT-like text encoder: tokens, transformer, CLS or mean pooling, L2 normalization.
 
     Pooling, prompts, maximum length and lower-casing are read from the model's sentence-transformers configs. A model
-    without them gets arctic's preset (CLS pooling, arctic's query prompt) if "arctic-embed" is in its name, else what
+    without them gets those of a well-known model, if its name is one's, else what
     sentence-transformers does: mean pooling, no prompts; with a warning, unless `pooling` is given.
 
     Args:

@@ -15,7 +15,8 @@ import numpy as np
 
 from frazil import __version__
 from frazil._files import whole_file
-from frazil._model_files import ARCTIC, find_model
+from frazil._model_files import find_model
+from frazil._presets import ARCTIC
 from frazil.encoder import Encoder
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from rich.table import Table
 
 from frazil import Codec, active_kernels
 from frazil._files import cache_folder
-from frazil._model_files import ARCTIC
+from frazil._presets import ARCTIC
 from frazil.demo.corpus import Entry, cached_stdlib_docs
 from frazil.demo.measure import agreement, throughput
 from frazil.demo.models import DemoModel, Embeddings, choose_model, encode_within, load_embeddings
