@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import sys
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
+from frazil._batches import Batch, ahead, batches, windows
 from frazil._model_files import find_model, read_configs
 from frazil._presets import ARCTIC
 
@@ -18,17 +20,24 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from sentence_transformers import SentenceTransformer
 
+    from frazil.codec import Codec
+    from frazil.metric import Metric
+
 __all__ = ["Encoder"]
 
 _MAX_TOKENS = 512  # arctic's
-_BLOCK = 16_384  # texts tokenized and sorted at a time: a million texts' tokens, as Python integers, would fill memory
+_WINDOW = 4096  # texts that are sorted by length: more save 1% of padding at most
+# Tokens of a batch, padding too. On CPUs from 512 to 2,048 are fastest: the layers' states stay in the caches. On other
+# devices as many as sentence-transformers' 32 texts of 512.
+_CPU_TOKENS, _DEVICE_TOKENS = 1024, 16_384
+_WRAPPED_BATCH = 32  # texts; the default of SentenceTransformer.encode
 
 
 class Encoder:
     """A BERT-like text encoder: tokens, transformer, CLS or mean pooling, L2 normalization.
 
     Pooling, prompts, maximum length and lower-casing are read from the model's sentence-transformers configs. A model
-    without them gets those of a well-known model, if its name is one's, else what
+    without them gets those of a well-known model, if its name is one's (docs/encoding.md has a table), else what
     sentence-transformers does: mean pooling, no prompts; with a warning, unless `pooling` is given.
 
     Args:
@@ -36,7 +45,9 @@ class Encoder:
             `SentenceTransformer`, which then does the encoding itself, whatever its modules: only `prompts` may be
             given with it, and its embeddings are normalized.
         device: "cpu", "cuda", "cuda:1", "mps" …; None: a GPU if torch has one, else the CPU.
-        dtype: floating-point type that the model computes in, torch's or its name, e.g. "bfloat16"; None: float32.
+        dtype: type that the model computes in, torch's or its name: a floating-point one, e.g. "bfloat16"; or, on a
+            CPU, "int8": linear layers' weights and inputs are rounded to 8 bits, which is faster and less exact
+            (docs/encoding.md has both). None: float32.
         revision: branch, tag or commit on the hub; None: the main branch.
         max_tokens: longer texts are truncated to this many tokens, or to the model's own limit if that is lower.
         pooling: "cls" or "mean"; None: as the model's configs say.
@@ -82,7 +93,8 @@ class Encoder:
         if not isinstance(model, str | Path):
             wanted = "a hub id, a folder or a SentenceTransformer"
             raise TypeError(f"model: expected {wanted}, got {type(model).__name__}")
-        self.device, self.dtype = _as_device(device), _as_dtype(dtype)
+        self.device = _as_device(device)
+        self.dtype = _as_dtype(dtype, self.device)
         if pooling not in ("cls", "mean", None):
             raise ValueError(f"pooling: expected 'cls' or 'mean', got {pooling!r}")
         if max_tokens < 1:
@@ -96,7 +108,7 @@ class Encoder:
         self.pooling = pooling or configs.pooling or "mean"
         self.prompts = dict(configs.prompts if prompts is None else prompts)
 
-        self._model = _load(configs.transformer).to(device=self.device, dtype=self.dtype).eval()
+        self._model = _load(configs.transformer, self.device, self.dtype)
         self._tokenizer = AutoTokenizer.from_pretrained(configs.transformer)
         self._lower_case = configs.lower_case
         self.dimensions: int = self._model.config.hidden_size
@@ -105,6 +117,7 @@ class Encoder:
         positions = getattr(self._model.config, "max_position_embeddings", max_tokens) - first
         limits = (max_tokens, configs.max_tokens or max_tokens, int(self._tokenizer.model_max_length), positions)
         self.max_tokens = min(limits)
+        self._tokenize([""])  # sets its truncation, which several threads cannot do at once
 
     def _describe(self, model: Any, prompts: Mapping[str, str] | None) -> None:
         """Take the attributes from a SentenceTransformer."""
@@ -118,93 +131,256 @@ class Encoder:
         self.dimensions = int((renamed or model.get_sentence_embedding_dimension)())
 
     def encode_query(
-        self, texts: str | Sequence[str], batch_size: int = 32, show_progress_bar: bool | None = None
+        self, texts: str | Sequence[str], batch_size: int | None = None, show_progress_bar: bool | None = None
     ) -> NDArray[np.float32]:
         """Encode texts that ask: the model's prompt "query", if it has one, goes before each.
 
         Args:
             texts: one text, or many.
-            batch_size: texts in one pass through the model; they are batched by length.
+            batch_size: texts in one pass through the model, which are those of nearly one length; None: as many as are
+                fastest, by the number of their tokens.
             show_progress_bar: None: only when the work is long and stderr is a terminal.
 
         Returns:
-            float32 (n, dimensions), each row of unit norm; (dimensions,) for a single text.
+            float32 (n, dimensions), each row of unit norm; (dimensions,) for a single text. What a text is encoded with
+            changes its embedding by float32's rounding alone, some 1e-7 a value; with dtype "int8" by more.
 
         Raises:
             TypeError: something among `texts` is not a string.
             ValueError: `batch_size` is less than 1.
         """
-        return self._encode(texts, self.prompts.get("query", ""), batch_size, show_progress_bar)
+        return self._encode(texts, self.prompts.get("query", ""), batch_size, show_progress_bar, self._packer(None))
+
+    @overload
+    def encode_document(
+        self,
+        texts: str | Sequence[str],
+        batch_size: int | None = None,
+        show_progress_bar: bool | None = None,
+        *,
+        codec: None = None,
+        refine: bool | Metric = False,
+    ) -> NDArray[np.float32]: ...
+
+    @overload
+    def encode_document(
+        self,
+        texts: str | Sequence[str],
+        batch_size: int | None = None,
+        show_progress_bar: bool | None = None,
+        *,
+        codec: Codec,
+        refine: bool | Metric = False,
+    ) -> NDArray[np.uint8]: ...
 
     def encode_document(
-        self, texts: str | Sequence[str], batch_size: int = 32, show_progress_bar: bool | None = None
-    ) -> NDArray[np.float32]:
+        self,
+        texts: str | Sequence[str],
+        batch_size: int | None = None,
+        show_progress_bar: bool | None = None,
+        *,
+        codec: Codec | None = None,
+        refine: bool | Metric = False,
+    ) -> NDArray[Any]:
         """Encode texts that answer, as `encode_query` does those that ask.
 
         The prompt before each is the first that the model has of "document", "passage" and "corpus".
+
+        Args:
+            texts: one text, or many.
+            batch_size: as for `encode_query`.
+            show_progress_bar: as for `encode_query`.
+            codec: pack the embeddings as they come, so that no more than 4,096 are ever held as floats.
+            refine: as for `Codec.pack`.
+
+        Returns:
+            As `encode_query`; with a codec uint8 (n, row_bytes), what `codec.pack` makes of the embeddings, or
+            (row_bytes,) for a single text.
+
+        Raises:
+            TypeError: something among `texts` is not a string.
+            ValueError: `batch_size` is less than 1, or the codec takes more dimensions than the model has.
         """
-        prompts = (self.prompts[name] for name in ("document", "passage", "corpus") if name in self.prompts)
-        return self._encode(texts, next(prompts, ""), batch_size, show_progress_bar)
+        return self._encode(texts, self._document_prompt, batch_size, show_progress_bar, self._packer(codec, refine))
+
+    @overload
+    def stream_document(
+        self,
+        texts: Iterable[str],
+        batch_size: int | None = None,
+        *,
+        window: int = _WINDOW,
+        progress: Callable[[int], object] | None = None,
+        codec: None = None,
+        refine: bool | Metric = False,
+    ) -> Generator[NDArray[np.float32], None, None]: ...
+
+    @overload
+    def stream_document(
+        self,
+        texts: Iterable[str],
+        batch_size: int | None = None,
+        *,
+        window: int = _WINDOW,
+        progress: Callable[[int], object] | None = None,
+        codec: Codec,
+        refine: bool | Metric = False,
+    ) -> Generator[NDArray[np.uint8], None, None]: ...
+
+    def stream_document(
+        self,
+        texts: Iterable[str],
+        batch_size: int | None = None,
+        *,
+        window: int = _WINDOW,
+        progress: Callable[[int], object] | None = None,
+        codec: Codec | None = None,
+        refine: bool | Metric = False,
+    ) -> Generator[NDArray[Any], None, None]:
+        """Encode however many texts that answer, a window at a time, in memory that does not grow with their number.
+
+        While the model works on a window, a thread tokenizes the next one, and cuts it into batches of nearly one
+        length. Texts are taken in the caller's thread, at most one window before they are encoded. The thread ends
+        with the iterator: when all is done, an error was raised, or `close()` was called.
+
+        Args:
+            texts: any iterable of texts, a generator for example.
+            batch_size: as for `encode_query`.
+            window: texts that are sorted by length, and yielded, together: more need less padding.
+            progress: called, after each pass through the model, with the number of texts in it.
+            codec: pack the embeddings, as for `encode_document`.
+            refine: as for `Codec.pack`.
+
+        Yields:
+            In the order of the texts, for each window float32 (m, dimensions) or, with a codec, uint8 (m, row_bytes); m
+            is `window`, but for the last.
+
+        Raises:
+            TypeError: `texts` is one text; or something among them is not a string: the windows before have come.
+            ValueError: `batch_size` or `window` is less than 1, or the codec takes more dimensions than the model has.
+            Exception: whatever taking a text raises; the windows before have come.
+        """
+        if isinstance(texts, str):
+            raise TypeError("texts: expected an iterable of texts, got one text; encode_document takes it")
+        if window < 1:
+            raise ValueError(f"window: expected 1 or more, got {window}")
+        _check_batch_size(batch_size)
+        finish = self._packer(codec, refine)
+        embedded = self._embedded(texts, self._document_prompt, batch_size, window, progress)
+
+        def stream() -> Generator[NDArray[Any], None, None]:
+            with closing(embedded):
+                for embeddings in embedded:
+                    yield finish(embeddings)
+
+        return stream()
+
+    @property
+    def _document_prompt(self) -> str:
+        return next((self.prompts[name] for name in ("document", "passage", "corpus") if name in self.prompts), "")
+
+    def _packer(self, codec: Codec | None, refine: bool | Metric = False) -> Callable[[torch.Tensor], NDArray[Any]]:
+        """Return what makes the answer of a window's embeddings."""
+        if codec is None:
+            return lambda embeddings: embeddings.cpu().numpy()
+        needed = codec.dim if codec.projection is None else codec.projection.input_dim
+        if needed > self.dimensions:
+            raise ValueError(f"codec: {codec!r} takes {needed:,} dimensions, {self.name} has {self.dimensions:,}")
+        return lambda embeddings: codec.pack(embeddings.cpu(), refine=refine)
 
     def _encode(
-        self, texts: str | Sequence[str], prompt: str, batch_size: int, show_progress_bar: bool | None
-    ) -> NDArray[np.float32]:
+        self,
+        texts: str | Sequence[str],
+        prompt: str,
+        batch_size: int | None,
+        show_progress_bar: bool | None,
+        finish: Callable[[torch.Tensor], NDArray[Any]],
+    ) -> NDArray[Any]:
+        import torch
         from tqdm.auto import tqdm
 
         inputs = [texts] if isinstance(texts, str) else list(texts)
-        for index, text in enumerate(inputs):
-            if not isinstance(text, str):
-                raise TypeError(f"texts: expected strings, got {type(text).__name__} at index {index}")
-        if batch_size < 1:
-            raise ValueError(f"batch_size: expected 1 or more, got {batch_size}")
-        if self._wrapped is not None:
-            found = self._wrapped.encode(
-                inputs,
-                prompt=prompt,
-                batch_size=batch_size,
-                show_progress_bar=bool(show_progress_bar),
-                convert_to_numpy=True,
-                normalize_embeddings=True,
-            )
-            embeddings = np.asarray(found, np.float32).reshape(len(inputs), self.dimensions)
-            return embeddings[0] if isinstance(texts, str) else embeddings
-        embeddings = np.empty((len(inputs), self.dimensions), np.float32)
+        for _ in windows(inputs, _WINDOW):
+            pass  # before anything is encoded: all of them must be strings
+        _check_batch_size(batch_size)
+        none = finish(torch.empty((0, self.dimensions)))
+        found = np.empty((len(inputs), none.shape[1]), none.dtype)
         hide = None if show_progress_bar is None else not show_progress_bar  # None: unless stderr is a terminal
-        with tqdm(total=len(inputs), unit="text", disable=hide, delay=2 if hide is None else 0) as progress:
-            for rows, tokens in self._batches([prompt + text for text in inputs], batch_size):
-                embeddings[rows] = self._forward(tokens)
-                progress.update(len(rows))
-        return embeddings[0] if isinstance(texts, str) else embeddings
+        with tqdm(total=len(inputs), unit="text", disable=hide, delay=2 if hide is None else 0) as bar:
+            done = 0
+            with closing(self._embedded(inputs, prompt, batch_size, _WINDOW, bar.update)) as embedded:
+                for embeddings in embedded:
+                    found[done : done + len(embeddings)] = finish(embeddings)
+                    done += len(embeddings)
+        return found[0] if isinstance(texts, str) else found
 
-    def _batches(self, texts: list[str], batch_size: int) -> Iterator[tuple[list[int], list[list[int]]]]:
-        """Yield each batch's row numbers and token ids; long texts first, with their like, so that padding is short."""
-        for start in range(0, len(texts), _BLOCK):
-            block = texts[start : start + _BLOCK]
-            if self._lower_case:
-                block = [text.lower() for text in block]
-            tokens: list[list[int]] = self._tokenizer(block, truncation=True, max_length=self.max_tokens)["input_ids"]
-            order = sorted(range(len(block)), key=lambda row: -len(tokens[row]))
-            for first in range(0, len(order), batch_size):
-                rows = order[first : first + batch_size]
-                yield [start + row for row in rows], [tokens[row] for row in rows]
+    def _embedded(
+        self,
+        texts: Iterable[str],
+        prompt: str,
+        batch_size: int | None,
+        window: int,
+        progress: Callable[[int], object] | None,
+    ) -> Generator[torch.Tensor, None, None]:
+        """Yield each window's embeddings, float32 (m, dimensions) on the device."""
+        import torch
 
-    def _forward(self, tokens: list[list[int]]) -> NDArray[np.float32]:
+        progress = progress or (lambda _: None)
+        if self._wrapped is not None:  # it tokenizes for itself
+            for some in windows(texts, window):
+                found = self._wrapped.encode(
+                    some,
+                    prompt=prompt,
+                    batch_size=batch_size or _WRAPPED_BATCH,
+                    show_progress_bar=False,
+                    convert_to_tensor=True,
+                    normalize_embeddings=True,
+                )
+                progress(len(some))
+                yield found.float()
+            return
+        most = _CPU_TOKENS if self.device.type == "cpu" else _DEVICE_TOKENS
+        pad = self._tokenizer.pad_token_id or 0
+
+        def prepare(some: list[str]) -> list[Batch]:
+            return batches(self._tokenize([prompt + text for text in some]), most, batch_size, pad)
+
+        with closing(ahead(windows(texts, window), prepare)) as prepared:
+            for parts in prepared:
+                embeddings = torch.empty((sum(len(part.rows) for part in parts), self.dimensions), device=self.device)
+                for part in parts:
+                    embeddings[part.rows] = self._forward(part)
+                    progress(len(part.rows))
+                yield embeddings
+
+    def _tokenize(self, texts: list[str]) -> list[list[int]]:
+        if self._lower_case:
+            texts = [text.lower() for text in texts]
+        wanted = {"return_attention_mask": False, "return_token_type_ids": False}
+        found: list[list[int]] = self._tokenizer(texts, truncation=True, max_length=self.max_tokens, **wanted)[
+            "input_ids"
+        ]
+        return found
+
+    def _forward(self, batch: Batch) -> torch.Tensor:
         """Return one batch's embeddings, float32 (n, dimensions)."""
         import torch
 
-        lengths = torch.tensor([len(row) for row in tokens])
-        mask = torch.arange(int(lengths.max())) < lengths[:, None]
-        ids = torch.full(mask.shape, self._tokenizer.pad_token_id or 0)
-        ids[mask] = torch.tensor([token for row in tokens for token in row])
-        ids, mask = ids.to(self.device), mask.to(self.device)
+        ids = torch.from_numpy(batch.ids).to(self.device)
+        lengths = torch.from_numpy(batch.lengths).to(self.device)
+        mask = torch.arange(ids.shape[1], device=self.device) < lengths[:, None]
         with torch.inference_mode():
             states = self._model(input_ids=ids, attention_mask=mask.long()).last_hidden_state.float()
             if self.pooling == "cls":
                 pooled = states[:, 0]
             else:
-                pooled = (states * mask[..., None]).sum(1) / mask.sum(1, keepdim=True)
-            embeddings: NDArray[np.float32] = torch.nn.functional.normalize(pooled, dim=1).cpu().numpy()
-        return embeddings
+                pooled = (states * mask[..., None]).sum(1) / mask.sum(1, keepdim=True).clamp(min=1)
+            return torch.nn.functional.normalize(pooled, dim=1)
+
+
+def _check_batch_size(batch_size: int | None) -> None:
+    if batch_size is not None and batch_size < 1:
+        raise ValueError(f"batch_size: expected 1 or more, got {batch_size}")
 
 
 def _is_sentence_transformer(model: Any) -> bool:
@@ -213,8 +389,9 @@ def _is_sentence_transformer(model: Any) -> bool:
     return kind is not None and isinstance(model, kind)
 
 
-def _load(folder: Path) -> Any:
+def _load(folder: Path, device: torch.device, dtype: torch.dtype) -> Any:
     """Return transformers' model without the pooling head, which nothing here reads; all else must be there."""
+    import torch
     from transformers import AutoConfig, AutoModel
     from transformers.utils import logging
 
@@ -231,6 +408,11 @@ def _load(folder: Path) -> Any:
         logging.set_verbosity(verbosity)
     if info["missing_keys"]:
         raise ValueError(f"{folder}: weights are missing, {min(info['missing_keys'])!r} among them")
+    model = model.to(device=device, dtype=torch.float32 if dtype == torch.int8 else dtype).eval()
+    if dtype == torch.int8:
+        from frazil._int8 import quantize_linears
+
+        quantize_linears(model)
     return model
 
 
@@ -245,10 +427,13 @@ def _as_device(device: str | torch.device | None) -> torch.device:
         raise ValueError(f"device: {device!r} cannot be used: {str(error).partition(chr(10))[0]}") from None
 
 
-def _as_dtype(dtype: str | torch.dtype | None) -> torch.dtype:
+def _as_dtype(dtype: str | torch.dtype | None, device: torch.device) -> torch.dtype:
     import torch
 
     found = torch.float32 if dtype is None else getattr(torch, dtype, None) if isinstance(dtype, str) else dtype
-    if not isinstance(found, torch.dtype) or not found.is_floating_point:
-        raise ValueError(f"dtype: expected a floating-point type such as 'float32' or 'bfloat16', got {dtype!r}")
+    if not isinstance(found, torch.dtype) or not (found.is_floating_point or found == torch.int8):
+        wanted = "a floating-point type such as 'float32' or 'bfloat16', or 'int8'"
+        raise ValueError(f"dtype: expected {wanted}, got {dtype!r}")
+    if found == torch.int8 and device.type != "cpu":
+        raise ValueError(f"dtype: int8 is for CPUs, the device is {device}; a 16-bit type is fast there")
     return found

@@ -1,0 +1,117 @@
+"""Texts in windows, prepared a window ahead in a thread, and cut into batches of texts of nearly one length."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import islice
+from typing import Any, NamedTuple, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["Batch", "ahead", "batches", "windows"]
+
+_PASS = 32  # tokens that take as long as a pass through the model costs besides them: MiniLM's on one core of Zen 3
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+class Batch(NamedTuple):
+    """Texts that go through the model together."""
+
+    rows: list[int]
+    """which of the window"""
+    ids: NDArray[np.int64]
+    """(n, longest), zeros behind a text's end"""
+    lengths: NDArray[np.int64]
+    """(n,), tokens of each"""
+
+
+def windows(texts: Iterable[str], size: int) -> Iterator[list[str]]:
+    """Yield texts `size` at a time.
+
+    Raises:
+        TypeError: one is not a string; the windows before its own have been yielded.
+    """
+    source = iter(texts)
+    first = 0
+    while window := list(islice(source, size)):
+        for index, text in enumerate(window, first):
+            if not isinstance(text, str):
+                raise TypeError(f"texts: expected strings, got {type(text).__name__} at index {index}")
+        yield window
+        first += len(window)
+
+
+def ahead(items: Iterable[T], work: Callable[[T], R]) -> Generator[R, None, None]:
+    """Yield `work` of each item, that of the next one being done in a thread meanwhile.
+
+    Items are taken in the caller's thread. What taking one, or its work, raises is raised when its turn has come. The
+    thread has ended when the iterator has, or was closed.
+    """
+    source = iter(items)
+    with ThreadPoolExecutor(1, "frazil-ahead") as pool:
+
+        def begin() -> Future[R] | None:
+            try:
+                item = next(source)
+            except StopIteration:
+                return None
+            except Exception as error:
+                failed: Future[R] = Future()
+                failed.set_exception(error)
+                return failed
+            return pool.submit(work, item)
+
+        current = begin()
+        while current is not None:
+            result = current.result()
+            current = begin()
+            yield result
+
+
+def batches(tokens: Sequence[Sequence[int]], most_tokens: int, most_texts: int | None, pad: int) -> list[Batch]:
+    """Cut texts into batches, those of many tokens first, so that memory does not grow later.
+
+    Args:
+        tokens: of each text, at least one.
+        most_tokens: of a batch, padding too, unless it is one text alone.
+        most_texts: so many are a batch, whatever their tokens; None: `most_tokens` alone counts.
+        pad: the token behind a text's end.
+    """
+    lengths = [len(row) for row in tokens]
+    order = sorted(range(len(tokens)), key=lambda row: -lengths[row])
+    if most_texts is None:
+        cuts = _cuts([lengths[row] for row in order], most_tokens)
+    else:
+        cuts = [(first, min(first + most_texts, len(order))) for first in range(0, len(order), most_texts)]
+    return [_batch(tokens, order[first:stop], pad) for first, stop in cuts]
+
+
+def _cuts(lengths: Sequence[int], most_tokens: int) -> list[tuple[int, int]]:
+    """Cut descending lengths where the sum of padded tokens and passes is least; shortest paths over the places."""
+    count = len(lengths)
+    cost: list[float] = [0.0] + [float("inf")] * count
+    before = [0] * (count + 1)
+    for first, length in enumerate(lengths):
+        base = cost[first] + _PASS
+        for stop in range(first + 1, min(count, first + max(1, most_tokens // length)) + 1):
+            total = base + length * (stop - first)
+            if total < cost[stop]:
+                cost[stop], before[stop] = total, first
+    cuts = []
+    stop = count
+    while stop:
+        cuts.append((before[stop], stop))
+        stop = before[stop]
+    return cuts[::-1]
+
+
+def _batch(tokens: Sequence[Sequence[int]], rows: list[int], pad: int) -> Batch:
+    lengths = np.array([len(tokens[row]) for row in rows])
+    ids = np.full((len(rows), lengths.max()), pad, np.int64)
+    flat: list[Any] = [token for row in rows for token in tokens[row]]
+    ids[np.arange(ids.shape[1]) < lengths[:, None]] = flat
+    return Batch(rows, ids, lengths)
