@@ -10,12 +10,19 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Batch", "ahead", "batches", "windows"]
-
-_PASS = 32  # tokens that take as long as a pass through the model costs besides them: MiniLM's on one core of Zen 3
+__all__ = ["Batch", "Cost", "ahead", "batches", "windows"]
 
 T = TypeVar("T")
 R = TypeVar("R")
+
+
+class Cost(NamedTuple):
+    """What passes through a model cost on a kind of device."""
+
+    most_tokens: int
+    """of a batch, padding too: more are no faster"""
+    of_a_pass: int
+    """tokens that take as long as a pass costs besides them"""
 
 
 class Batch(NamedTuple):
@@ -72,35 +79,36 @@ def ahead(items: Iterable[T], work: Callable[[T], R]) -> Generator[R, None, None
             yield result
 
 
-def batches(tokens: Sequence[Sequence[int]], most_tokens: int, most_texts: int | None, pad: int) -> list[Batch]:
+def batches(tokens: Sequence[Sequence[int]], cost: Cost, most_texts: int | None, pad: int) -> list[Batch]:
     """Cut texts into batches, those of many tokens first, so that memory does not grow later.
 
     Args:
         tokens: of each text, at least one.
-        most_tokens: of a batch, padding too, unless it is one text alone.
-        most_texts: so many are a batch, whatever their tokens; None: `most_tokens` alone counts.
+        cost: no batch has more tokens than it says, unless it is one text alone.
+        most_texts: so many are a batch, whatever they cost; None: as many as cost least.
         pad: the token behind a text's end.
     """
     lengths = [len(row) for row in tokens]
     order = sorted(range(len(tokens)), key=lambda row: -lengths[row])
     if most_texts is None:
-        cuts = _cuts([lengths[row] for row in order], most_tokens)
+        cuts = _cuts([lengths[row] for row in order], cost)
     else:
         cuts = [(first, min(first + most_texts, len(order))) for first in range(0, len(order), most_texts)]
     return [_batch(tokens, order[first:stop], pad) for first, stop in cuts]
 
 
-def _cuts(lengths: Sequence[int], most_tokens: int) -> list[tuple[int, int]]:
+def _cuts(lengths: Sequence[int], cost: Cost) -> list[tuple[int, int]]:
     """Cut descending lengths where the sum of padded tokens and passes is least; shortest paths over the places."""
     count = len(lengths)
-    cost: list[float] = [0.0] + [float("inf")] * count
+    least: list[float] = [0.0] + [float("inf")] * count
     before = [0] * (count + 1)
     for first, length in enumerate(lengths):
-        base = cost[first] + _PASS
-        for stop in range(first + 1, min(count, first + max(1, most_tokens // length)) + 1):
+        base = least[first] + cost.of_a_pass
+        most = cost.most_tokens // length if length else count
+        for stop in range(first + 1, min(count, first + max(1, most)) + 1):
             total = base + length * (stop - first)
-            if total < cost[stop]:
-                cost[stop], before[stop] = total, first
+            if total < least[stop]:
+                least[stop], before[stop] = total, first
     cuts = []
     stop = count
     while stop:

@@ -1,7 +1,11 @@
-"""Linear layers in 8 bits, for CPUs: torch's dynamic quantization."""
+"""Linear layers in 8 bits, for CPUs: torch's dynamic quantization.
+
+Torch 2.13 warns that its quantized tensors will go; there is nothing else in it yet that is as fast on CPUs.
+"""
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import torch
@@ -21,7 +25,9 @@ class _Linear(torch.nn.Module):
         weight = layer.weight.detach().float()
         scales = (weight.abs().amax(1) / 127).clamp_min(1e-12).double()  # 1e-12: a row of zeros
         zeros = torch.zeros(len(weight), dtype=torch.int64)
-        rounded = torch.quantize_per_channel(weight, scales, zeros, 0, torch.qint8)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "torch.quantize_per_tensor.* are deprecated")
+            rounded = torch.quantize_per_channel(weight, scales, zeros, 0, torch.qint8)
         bias = None if layer.bias is None else layer.bias.detach().float()
         self._packed: Any = torch.ops.quantized.linear_prepack(rounded, bias)
 
@@ -32,7 +38,13 @@ class _Linear(torch.nn.Module):
 
 
 def quantize_linears(model: torch.nn.Module) -> None:
-    """Replace a float32 model's linear layers; embeddings, attention's products and normalizations stay float32."""
+    """Replace a float32 model's linear layers; embeddings, attention's products and normalizations stay float32.
+
+    Raises:
+        ValueError: this torch cannot do it.
+    """
+    if not hasattr(torch, "quantize_per_channel"):
+        raise ValueError(f"dtype: torch {torch.__version__} has no int8 layers any more; float32 works")
     engine = torch.backends.quantized.engine
     # Of the engines of x86 the one that loses least to overflowing 16-bit sums on CPUs without VNNI
     if "onednn" in torch.backends.quantized.supported_engines:
