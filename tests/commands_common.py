@@ -1,5 +1,6 @@
 """What the tests of the command share, as far as it is about collections."""
 
+import itertools
 import json
 
 import numpy as np
@@ -16,7 +17,7 @@ class FakeEncoder:
     dimensions = 64
     loaded = 0
 
-    def __init__(self, model="fake", revision=None):
+    def __init__(self, model="fake", dtype=None, *, revision=None):
         FakeEncoder.loaded += 1
         self.name = model
 
@@ -24,8 +25,11 @@ class FakeEncoder:
         assert isinstance(text, str)
         return vector_of(text, dim=64)
 
-    def encode_document(self, texts, show_progress_bar=None):
-        return np.array([vector_of(text, dim=64) for text in texts])
+    def stream_document(self, texts, *, window, progress):
+        texts = iter(texts)
+        while some := list(itertools.islice(texts, window)):
+            progress(len(some))
+            yield np.array([vector_of(text, dim=64) for text in some])
 
 
 def run(capsys, *arguments):

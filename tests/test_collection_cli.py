@@ -75,15 +75,16 @@ def test_a_stopped_index_goes_on(fake, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(indexing, "_TEXTS", 4)
     write_texts(tmp_path / "a.jsonl", ids=False)
     write_texts(tmp_path / "b.jsonl", ids=False, count=5)
-    encode, calls = FakeEncoder.encode_document, []
+    stream, calls = FakeEncoder.stream_document, []
 
-    def stopped(self, texts, show_progress_bar=None):
-        calls.append(len(texts))
-        if len(calls) in (3, 9):
-            raise KeyboardInterrupt
-        return encode(self, texts)
+    def stopped(self, texts, *, window, progress):
+        for embeddings in stream(self, texts, window=window, progress=progress):
+            calls.append(len(embeddings))
+            if len(calls) in (3, 9):
+                raise KeyboardInterrupt
+            yield embeddings
 
-    monkeypatch.setattr(FakeEncoder, "encode_document", stopped)
+    monkeypatch.setattr(FakeEncoder, "stream_document", stopped)
     command = ["index", str(tmp_path / "a.jsonl"), str(tmp_path / "b.jsonl"), "-o", str(tmp_path / "store")]
     for expected in (8, 28):
         assert cli.main(command) == 130

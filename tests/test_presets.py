@@ -6,6 +6,9 @@ import pytest
 
 from frazil import ARCTIC_INT4, ARCTIC_INT8, Codec
 from frazil._presets import ARCTIC, PRESETS, find_preset
+from frazil.collection.indexing import as_codec
+
+MINILM = "sentence-transformers/all-MiniLM-L6-v2"
 
 
 @pytest.mark.parametrize(
@@ -44,3 +47,11 @@ def test_the_table_is_whole():
         assert preset.pooling in ("cls", "mean")
         for bits, limit in preset.limits.items():
             assert Codec.preset(preset.model, bits) == Codec(preset.dim, bits, limit)
+
+
+def test_indexing_takes_a_known_models_limit():
+    assert as_codec(None, 8, None, 384, MINILM) == Codec(256, 8, 0.28) == Codec.preset(MINILM, 8)
+    assert as_codec(None, 8, None, 384, "other") == Codec(256, 8, 0.30)
+    assert as_codec(None, 8, 0.2, 384, MINILM) == Codec(256, 8, 0.2)
+    assert as_codec(128, 8, None, 384, MINILM) == Codec(128, 8, 0.30)  # of 256 dimensions alone it is known
+    assert as_codec(None, 8, None, 512, MINILM) == Codec(256, 8, 0.30)  # another model by that name

@@ -160,11 +160,11 @@ class Stub:
     def __init__(self, beir):
         self._beir, self.calls = beir, []
 
-    def encode_query(self, texts):
+    def encode_query(self, texts, show_progress_bar=None):
         self.calls.append("query")
         return np.load(self._beir / "q.npy")[[int(text.split()[-1]) for text in texts]]
 
-    def encode_document(self, texts):
+    def encode_document(self, texts, show_progress_bar=None):
         self.calls.append("document")
         return np.load(self._beir / "d.npy")[[int(text.split()[-1]) for text in texts]]
 
@@ -173,7 +173,7 @@ def test_eval_encodes_once(beir, tmp_path, capsys, monkeypatch):
     from frazil.collection import indexing
 
     stub = Stub(beir)
-    monkeypatch.setattr(indexing, "load_encoder", lambda model, revision: stub)
+    monkeypatch.setattr(indexing, "load_encoder", lambda model, revision, dtype: stub)
     monkeypatch.setattr(evaluate, "_AT_ONCE", 7)
     arguments = "eval", beir, "--model", "some/stub", "--cache", tmp_path / "cache"
     ready = run(capsys, "eval", beir, "--documents", beir / "d.npy", "--queries", beir / "q.npy")
@@ -186,19 +186,28 @@ def test_eval_encodes_once(beir, tmp_path, capsys, monkeypatch):
     assert len(stub.calls) == 24
 
 
-def test_eval_that_is_stopped_keeps_no_half(beir, tmp_path, monkeypatch):
+def test_eval_that_is_stopped_goes_on(beir, tmp_path, monkeypatch):
     stub = Stub(beir)
     monkeypatch.setattr(evaluate, "_AT_ONCE", 7)
+    encoded = []
 
-    def fails(texts):
+    def fails(texts, show_progress_bar):
         if len(stub.calls) == 3:
             raise KeyboardInterrupt
+        encoded.extend(texts)
         return Stub.encode_document(stub, texts)
 
     stub.encode_document = fails
+    texts = [f"text {i}" for i in range(60)]
     with pytest.raises(KeyboardInterrupt):
-        evaluate.embeddings(stub, [f"text {i}" for i in range(60)], "document", tmp_path / "cache")
-    assert list((tmp_path / "cache").iterdir()) == []
+        evaluate.embeddings(stub, texts, "document", tmp_path / "cache")
+    assert len(list((tmp_path / "cache").iterdir())) == 3  # and nothing half written
+    stub.calls.clear()
+    stub.encode_document = lambda texts, show_progress_bar: encoded.extend(texts) or Stub.encode_document(stub, texts)
+    found = evaluate.embeddings(stub, texts, "document", tmp_path / "cache")
+    assert np.array_equal(found, np.load(beir / "d.npy").astype(np.float32))
+    assert encoded == texts  # each once
+    assert len(list((tmp_path / "cache").iterdir())) == 1
 
 
 def test_eval_of_wrong_folders(beir, tmp_path, capsys, monkeypatch):

@@ -41,6 +41,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     return int(code or 0)
 
 
+_DTYPE_HELP = "what the encoder computes in: float32, bfloat16, int8 (default: float32)"
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="frazil", description="Float embeddings packed into 128 bytes, searched at the speed of memory."
@@ -123,6 +126,7 @@ def _add_quality_commands(commands: Any) -> None:
     evaluation.add_argument(
         "--model", metavar="M", help="hub id or folder of the encoder (default: arctic-embed-m-v1.5)"
     )
+    evaluation.add_argument("--dtype", metavar="T", help=_DTYPE_HELP)
     evaluation.add_argument(
         "--split", default="test", metavar="S", help="which judgements: qrels/S.tsv (default: test)"
     )
@@ -159,6 +163,7 @@ def _add_collection_commands(commands: Any) -> None:
         "-o", "--output", dest="folder", type=Path, required=True, metavar="FOLDER", help="the collection"
     )
     index.add_argument("--model", metavar="M", help="hub id or folder of the encoder (default: arctic-embed-m-v1.5)")
+    index.add_argument("--dtype", metavar="T", help=_DTYPE_HELP)
     index.add_argument("--dim", type=_positive, metavar="N", help="dimensions kept (default: 256, or all if fewer)")
     index.add_argument("--bits", type=int, choices=(4, 8), help="bits a dimension (default: 4)")
     index.add_argument("--limit", type=float, metavar="L", help="codes cover -L to L (default: 0.18; 0.30 for 8 bits)")

@@ -66,7 +66,7 @@ def run_eval(arguments: argparse.Namespace) -> None:
     else:
         from frazil.collection.indexing import load_encoder
 
-        encoder = load_encoder(arguments.model, None)
+        encoder = load_encoder(arguments.model, None, arguments.dtype)
         folder = (arguments.cache or cache_folder("eval")) / Path(encoder.name).name
         documents = embeddings(encoder, data.documents, "document", folder)
         queries = embeddings(encoder, data.queries, "query", folder)

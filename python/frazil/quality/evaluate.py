@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -13,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from frazil._files import whole_file
+from frazil._progress import counted
 from frazil.codec import Codec
 from frazil.metric import Metric
 from frazil.projection import Projection
@@ -28,7 +30,7 @@ __all__ = ["Case", "Result", "cases", "embeddings", "evaluate", "limit_warnings"
 _MEASURES = ("ndcg_cut.10", "recall.100")
 _K = 100
 _SAMPLED = 10_000  # documents
-_AT_ONCE = 4096  # texts encoded between two writes
+_AT_ONCE = 1024  # texts encoded between two writes
 
 
 class Case(NamedTuple):
@@ -94,6 +96,8 @@ def _sampled(count: int) -> NDArray[np.int64]:
 def embeddings(encoder: Encoder, texts: Sequence[str], kind: str, folder: Path) -> NDArray[np.float32]:
     """Encode texts, or find their embeddings in a folder of such, float32 (n, d), a memory map.
 
+    What has been encoded when the process ends, however it ends, is not encoded again.
+
     Args:
         encoder: the model.
         texts: what to encode, at least one.
@@ -108,15 +112,31 @@ def embeddings(encoder: Encoder, texts: Sequence[str], kind: str, folder: Path) 
     if not path.exists():
         folder.mkdir(parents=True, exist_ok=True)
         encode = encoder.encode_query if kind == "query" else encoder.encode_document
-        with whole_file(path) as partial:
-            shape = len(texts), encoder.dimensions
-            found = np.lib.format.open_memmap(partial, "w+", np.float32, shape)
+        parts = []
+        with counted(f"encoding, {kind}", 0, len(texts)) as advance, whole_file(path) as partial:
+            found = np.lib.format.open_memmap(partial, "w+", np.float32, (len(texts), encoder.dimensions))
             for start in range(0, len(texts), _AT_ONCE):
-                found[start : start + _AT_ONCE] = encode(texts[start : start + _AT_ONCE])
+                some = texts[start : start + _AT_ONCE]
+                parts.append(path.with_name(f"{path.stem}-{start}-{len(some)}.npy"))
+                found[start : start + len(some)] = _kept(parts[-1], encode, some)
+                advance(len(some))
             found.flush()
             del found
+        for part in parts:
+            part.unlink(missing_ok=True)
     loaded: NDArray[np.float32] = np.load(path, mmap_mode="r")
     return loaded
+
+
+def _kept(path: Path, encode: Callable[..., NDArray[np.float32]], texts: Sequence[str]) -> NDArray[np.float32]:
+    """Return the embeddings in a file, or encode texts and keep them there: whole, so that two processes may do so."""
+    with contextlib.suppress(FileNotFoundError):
+        kept: NDArray[np.float32] = np.load(path)
+        return kept
+    made = encode(texts, show_progress_bar=False)
+    with whole_file(path) as partial, partial.open("wb") as file:
+        np.save(file, made)
+    return made
 
 
 def evaluate(data: Beir, documents: NDArray[Any], queries: NDArray[Any], case: Case) -> Result:
