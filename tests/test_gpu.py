@@ -9,6 +9,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -23,6 +24,7 @@ import frazil  # noqa: E402
 from frazil import Codec, Projection  # noqa: E402
 from frazil.backends import launches, slices  # noqa: E402
 from frazil.backends import triton as backend  # noqa: E402
+from frazil.encoder import Encoder  # noqa: E402
 
 FORMATS = [(2, 4), (30, 4), (66, 4), (130, 4), (256, 4), (3, 8), (31, 8), (65, 8), (256, 8)]
 NORMAL = Codec(66, 4, spacing="normal")
@@ -34,6 +36,9 @@ class OnGpu(torch.Tensor):
     """A tensor of the host that says it is on a GPU, as what becomes of it does."""
 
     is_cuda = True
+
+    def cpu(self):
+        return self.as_subclass(torch.Tensor)
 
 
 @pytest.fixture(params=["interpreted", pytest.param("cuda", marks=pytest.mark.gpu)], autouse=True)
@@ -60,6 +65,19 @@ def small_tiles(monkeypatch):
 
 def host(x):
     return x.cpu().numpy()
+
+
+def test_an_encoder_on_a_gpu_packs_there(put, monkeypatch):
+    """Codes alone leave it; refined ones are made on the CPU."""
+    encoder = SimpleNamespace(dimensions=70, name="model")
+    x, codec = vectors(5, 70), codec_of(66, 4)
+    packed = []
+    monkeypatch.setattr(backend, "pack", lambda *given, pack=backend.pack: packed.append(1) or pack(*given))
+    for refine in (False, True):
+        codes = Encoder._packer(encoder, codec, refine)(put(x))
+        assert type(codes) is np.ndarray
+        np.testing.assert_array_equal(codes, codec.pack(x, refine=refine))
+    assert packed == [1]
 
 
 def floats_of(tensor):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import sys
 import warnings
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
@@ -286,7 +287,15 @@ class Encoder:
         needed = codec.dim if codec.projection is None else codec.projection.input_dim
         if needed > self.dimensions:
             raise ValueError(f"codec: {codec!r} takes {needed:,} dimensions, {self.name} has {self.dimensions:,}")
-        return lambda embeddings: codec.pack(embeddings.cpu(), refine=refine)
+        can_pack_there = refine is False and importlib.util.find_spec("triton") is not None
+
+        def pack(embeddings: torch.Tensor) -> NDArray[Any]:
+            if can_pack_there and embeddings.is_cuda:  # so that codes alone leave the GPU
+                codes: Any = codec.pack(embeddings)
+                return codes.cpu().numpy()  # type: ignore[no-any-return]
+            return codec.pack(embeddings.cpu(), refine=refine)
+
+        return pack
 
     def _encode(
         self,

@@ -42,9 +42,7 @@ __all__ = ["pack", "score", "search", "unpack"]
 KEY_BYTES = 1 << 28
 """of keys that are held at a time, unless those of a single query are more"""
 _PROJECTED_ROWS = 16_384  # at a time
-_ORDINARY = (
-    2.0**40
-)  # vectors whose largest value is above that, or below 1 / that, are scaled before they are projected
+_ORDINARY = 2.0**40  # what is larger, or smaller than 1 / that, is scaled before it is projected
 
 
 def pack(codec: Codec, x: torch.Tensor, out: torch.Tensor | None) -> torch.Tensor:

@@ -27,10 +27,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Indexing", "as_codec", "as_model", "check_options", "index", "load_encoder"]
 
-_TEXTS, _EMBEDDINGS = (
-    1024,
-    50_000,
-)  # items of a commit; of 512 texts 2.6% would be padding, not 1.5%
+# Items of a commit; of 512 texts 2.6% would be padding, not 1.5%.
+_TEXTS, _EMBEDDINGS = 1024, 50_000
 
 
 @dataclass(frozen=True)
