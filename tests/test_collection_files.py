@@ -190,7 +190,7 @@ def test_a_crash_while_the_collection_was_made(tmp_path, capsys):
 def test_where_models_are(tmp_path, capsys, monkeypatch, fake):
     """A hub that cannot be reached, a folder that is not there: what helps. A folder's name holds wherever one is."""
 
-    def fail(self, model="arctic", revision=None):
+    def fail(self, model="arctic", revision=None, dtype=None):
         raise OSError(f"model: {model!r} is no folder, and the hub failed")
 
     (tmp_path / "model").mkdir()

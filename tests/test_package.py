@@ -69,9 +69,11 @@ def test_everything_public_is_documented(name):
 
 
 def public(nodes):
-    """Yield the public functions, classes and methods below a list of syntax nodes."""
+    """Yield the public functions, classes and methods below a list of syntax nodes, overloads' signatures left out."""
     for node in nodes:
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) and not node.name.startswith("_"):
+            if "overload" in [ast.unparse(decorator) for decorator in node.decorator_list]:
+                continue
             yield node
             if isinstance(node, ast.ClassDef):
                 yield from public(node.body)
