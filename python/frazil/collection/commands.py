@@ -67,7 +67,7 @@ def run_info(arguments: argparse.Namespace) -> None:
         info = collection.info()
     sizes = info.pop("bytes")
     for name, value in info.items():
-        shown = ", ".join(value) if isinstance(value, list) else f"{value:,}" if isinstance(value, int) else value
+        shown = ", ".join(value) if isinstance(value, list) else f"{value:,}" if type(value) is int else value
         print(f"{name.replace('_', ' '):22}{'none' if shown in (None, '') else shown}")
     for name, size in sizes.items():
         print(f"{name:22}{size:,} bytes")
