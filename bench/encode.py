@@ -11,7 +11,6 @@ threads: where the machine is busy they say more than the clock.
 from __future__ import annotations
 
 import argparse
-import json
 import random
 import sys
 import time
@@ -25,6 +24,7 @@ from sentence_transformers import SentenceTransformer
 
 from frazil import Encoder
 from frazil.bench.report import table_rows
+from frazil.quality.beir import Beir
 
 
 class Run(NamedTuple):
@@ -39,9 +39,7 @@ def read_texts(folder: Path, count: int, seed: int) -> list[str]:
     """Return texts at random: of the collections in a folder (BEIR's layout), and of the demo's corpus."""
     texts = []
     for path in sorted(folder.glob("**/corpus.jsonl")):
-        with path.open(encoding="utf-8") as file:
-            lines = map(json.loads, file)
-            texts += [f"{line.get('title') or ''} {line['text']}".strip() for line in lines]
+        texts += Beir.read(path.parent).documents
     try:
         from frazil.demo.corpus import stdlib_docs
 

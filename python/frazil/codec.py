@@ -175,6 +175,11 @@ class Codec:
         return f"Codec(dim={self.dim}, bits={self.bits}, limit={self.limit}{rest})"
 
     @property
+    def input_dim(self) -> int:
+        """Dimensions of a vector that are read: `dim`, or what the projection takes."""
+        return self.dim if self.projection is None else self.projection.input_dim
+
+    @property
     def row_bytes(self) -> int:
         """Bytes of one packed vector: `dim * bits / 8`."""
         return self.dim * self.bits // 8

@@ -284,9 +284,10 @@ class Encoder:
         """Return what makes the answer of a window's embeddings."""
         if codec is None:
             return lambda embeddings: embeddings.cpu().numpy()
-        needed = codec.dim if codec.projection is None else codec.projection.input_dim
-        if needed > self.dimensions:
-            raise ValueError(f"codec: {codec!r} takes {needed:,} dimensions, {self.name} has {self.dimensions:,}")
+        if codec.input_dim > self.dimensions:
+            raise ValueError(
+                f"codec: {codec!r} takes {codec.input_dim:,} dimensions, {self.name} has {self.dimensions:,}"
+            )
         can_pack_there = refine is False and importlib.util.find_spec("triton") is not None
 
         def pack(embeddings: torch.Tensor) -> NDArray[Any]:

@@ -11,10 +11,12 @@ from numpy.typing import NDArray
 
 from frazil._arrays import as_floats, as_numbers, as_small
 
-__all__ = ["Projection"]
+__all__ = ["ORDINARY", "Projection"]
 
 _BLOCK = 16_384  # rows that are projected at a time
-_ORDINARY = 40  # vectors whose largest value is between 2^-40 and 2^40 are taken as they are
+
+ORDINARY = 40
+"""vectors whose largest value is between 2^-40 and 2^40 are projected as they are, others scaled first"""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -150,7 +152,7 @@ def _scaled(rows: NDArray[Any], bfloat16: bool, name: str, first: int) -> NDArra
     bad = np.flatnonzero(~np.isfinite(largest))
     if len(bad):
         raise ValueError(f"{name}: row {first + bad[0]} holds NaN or infinity; every value must be finite")
-    odd = np.flatnonzero((largest > 2.0**_ORDINARY) | ((largest < 2.0**-_ORDINARY) & (largest > 0)))
+    odd = np.flatnonzero((largest > 2.0**ORDINARY) | ((largest < 2.0**-ORDINARY) & (largest > 0)))
     if len(odd):
         floats = floats.copy()
         floats[odd] = np.ldexp(floats[odd], -np.frexp(largest[odd])[1][:, None])

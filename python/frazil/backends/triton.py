@@ -33,6 +33,7 @@ from frazil.backends.tensors import (
     not_finite,
     output,
 )
+from frazil.projection import ORDINARY
 
 if TYPE_CHECKING:
     from frazil.codec import Codec
@@ -42,7 +43,6 @@ __all__ = ["pack", "score", "search", "unpack"]
 KEY_BYTES = 1 << 28
 """of keys that are held at a time, unless those of a single query are more"""
 _PROJECTED_ROWS = 16_384  # at a time
-_ORDINARY = 2.0**40  # what is larger, or smaller than 1 / that, is scaled before it is projected
 
 
 def pack(codec: Codec, x: torch.Tensor, out: torch.Tensor | None) -> torch.Tensor:
@@ -57,7 +57,7 @@ def pack(codec: Codec, x: torch.Tensor, out: torch.Tensor | None) -> torch.Tenso
         ValueError: wrong shape, or NaN or infinity.
         TypeError: wrong dtype or device.
     """
-    rows, single = as_float_rows(x, "x", _input_dim(codec))
+    rows, single = as_float_rows(x, "x", codec.input_dim)
     shape = (codec.row_bytes,) if single else (len(rows), codec.row_bytes)
     codes = output(out, shape, torch.uint8, x.device, x)
     into = codes[None] if single else codes
@@ -165,7 +165,7 @@ def _checked(codec: Codec, queries: torch.Tensor, codes: Any, query_bits: int) -
         raise ValueError(f"query_bits: expected 4, 8 or 32, got {query_bits}")
     if not is_on_gpu(queries):
         must_be_beside("queries", queries, "codes", codes)
-    rows, single = as_float_rows(queries, "queries", _input_dim(codec))
+    rows, single = as_float_rows(queries, "queries", codec.input_dim)
     codes = as_code_rows(codec, codes, may_be_single=False)
     if is_on_gpu(codes):
         must_be_beside("codes", codes, "queries", queries)
@@ -207,10 +207,6 @@ def _search_slice(codec: Codec, queries: Queries, piece: Slice, columns: int) ->
     return scores, 0xFFFFFFFF - (keys & 0xFFFFFFFF)
 
 
-def _input_dim(codec: Codec) -> int:
-    return codec.dim if codec.projection is None else codec.projection.input_dim
-
-
 def _projected(codec: Codec, rows: torch.Tensor, name: str) -> Iterator[tuple[int, torch.Tensor]]:
     """Yield rows as they are or, some thousand at a time, projected, with the number of the first.
 
@@ -221,10 +217,10 @@ def _projected(codec: Codec, rows: torch.Tensor, name: str) -> Iterator[tuple[in
         return
     matrix = torch.tensor(codec.projection.matrix, dtype=torch.float64, device=rows.device)
     for first in range(0, len(rows), _PROJECTED_ROWS):
-        block = rows[first : first + _PROJECTED_ROWS, : codec.projection.input_dim].double()
+        block = rows[first : first + _PROJECTED_ROWS, : codec.input_dim].double()
         largest = block.abs().amax(1)
         bad = (~torch.isfinite(largest)).nonzero()
         if len(bad):
             raise not_finite(name, first + int(bad[0]))
-        is_ordinary = (largest <= _ORDINARY) & (largest >= 1 / _ORDINARY) | (largest == 0)
+        is_ordinary = (largest <= 2.0**ORDINARY) & (largest >= 2.0**-ORDINARY) | (largest == 0)
         yield first, (block / torch.where(is_ordinary, 1.0, largest)[:, None] @ matrix).float()

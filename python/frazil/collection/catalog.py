@@ -18,7 +18,7 @@ from frazil.collection.codec_rows import codec_of_row, row_of_codec
 from frazil.collection.codefiles import BLOCK_ROWS, Block
 from frazil.collection.errors import CollectionError
 from frazil.collection.filters import Condition
-from frazil.collection.indexes import Indexes, numbers
+from frazil.collection.indexes import Indexes
 from frazil.metric import Metric
 
 __all__ = [
@@ -233,19 +233,19 @@ class Catalog(Indexes):
             among: these alone are looked at; None: all.
         """
         # One text is several times as fast as a tuple for each row.
-        found = [numbers(None)]
+        found = [_numbers(None)]
         if among is None:
             for start in range(first, rows, _FILTERED_AT_ONCE):
                 stop = min(start + _FILTERED_AT_ONCE, rows)
                 query = f"SELECT group_concat(row) FROM items WHERE row >= ? AND row < ? AND ({condition.sql})"
-                found.append(numbers(self._run(query, [start, stop, *condition.values])[0][0]))
+                found.append(_numbers(self._run(query, [start, stop, *condition.values])[0][0]))
         else:
             query = (
                 f"SELECT group_concat(row) FROM json_each(?) CROSS JOIN items ON row = value WHERE ({condition.sql})"
             )
             for start in range(0, len(among), _TEXT_OF):
                 text = str(among[start : start + _TEXT_OF].tolist())
-                found.append(numbers(self._run(query, [text, *condition.values])[0][0]))
+                found.append(_numbers(self._run(query, [text, *condition.values])[0][0]))
         return self._checked_rows(np.concatenate(found), rows, "items")
 
     def delete_rows(self, rows: Sequence[int], dead: int) -> None:
@@ -258,7 +258,7 @@ class Catalog(Indexes):
         query = "SELECT group_concat(row) FROM dead WHERE number > ? AND number <= ?"
         starts = range(known, state.dead, _TEXT_OF)
         texts = (self._run(query, (start, min(start + _TEXT_OF, state.dead)))[0][0] for start in starts)
-        found = self._checked_rows(np.concatenate([numbers(None), *map(numbers, texts)]), state.rows, "dead")
+        found = self._checked_rows(np.concatenate([_numbers(None), *map(_numbers, texts)]), state.rows, "dead")
         if len(found) != state.dead - known:
             raise self._broken(f"dead: holds {len(found):,} rows where {state.dead - known:,} are counted")
         return found
@@ -392,6 +392,11 @@ def _checksum(name: bytes | str | int, document: bytes | str | None, metadata: b
 
 def _utf8(text: bytes | str) -> bytes:
     return text if isinstance(text, bytes) else text.encode()
+
+
+def _numbers(text: str | None) -> NDArray[np.int64]:
+    """Return what group_concat has made of integers, int64 (n,)."""
+    return np.fromstring(text, np.int64, sep=",") if text else np.empty(0, np.int64)
 
 
 def is_there(folder: Path) -> bool:

@@ -10,7 +10,6 @@ from operator import itemgetter
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from frazil.collection import postings, rowsets
 from frazil.collection.database import Database
@@ -18,7 +17,7 @@ from frazil.collection.filters import Condition, field_path
 from frazil.collection.postings import BLOCK
 from frazil.collection.rowsets import Rows
 
-__all__ = ["Indexes", "numbers"]
+__all__ = ["Indexes"]
 
 
 class Indexes(Database):
@@ -136,11 +135,6 @@ class Indexes(Database):
             yield
         except ValueError as error:
             raise self._broken(f"{table}: {error}") from None
-
-
-def numbers(text: str | None) -> NDArray[np.int64]:
-    """Return what group_concat has made of integers, int64 (n,)."""
-    return np.fromstring(text, np.int64, sep=",") if text else np.empty(0, np.int64)
 
 
 def _column(number: int, path: str) -> str:

@@ -172,13 +172,13 @@ def _open(sources: Sequence[Source], options: Indexing, encoder: _Lazy) -> Colle
         raise ValueError("--codec: a codec has its own --dim, --bits and --limit; expected it or them")
     else:
         codec = Codec.load(options.codec)
-        needed = codec.dim if codec.projection is None else codec.projection.input_dim
-        if needed > width:
-            raise ValueError(f"--codec: {codec!r} takes {needed:,} dimensions, the embeddings have {width:,}")
+        if codec.input_dim > width:
+            raise ValueError(f"--codec: {codec!r} takes {codec.input_dim:,} dimensions, the embeddings have {width:,}")
     rerank = None
-    if options.rerank:
-        eight = as_codec(codec.dim, 8, None, width, encoder.name)
-        rerank = eight if codec.projection is None else Codec(codec.dim, 8, projection=codec.projection)
+    if options.rerank and codec.projection is None:
+        rerank = as_codec(codec.dim, 8, None, width, encoder.name)
+    elif options.rerank:
+        rerank = Codec(codec.dim, 8, projection=codec.projection)
     return Collection.create(options.folder, codec, rerank=rerank, refine=options.refine, model=encoder.name)
 
 
