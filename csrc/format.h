@@ -11,12 +11,14 @@ inline constexpr std::size_t kMaxDim = 4096;
 inline constexpr double kMinLimit = 1e-6;
 inline constexpr double kMaxLimit = 1e6;
 
-// The two widths of a code, also the index of every per-width table.
-enum Width : int { kInt4 = 0, kInt8 = 1 };
+// What a row's bytes hold, also the index of every per-width table: codes of 4 bits, of 8, or of 4 whose levels are
+// spaced as values of unit vectors are (docs/format.md §1), each of which stands for one of 16 of the 256 levels of
+// 8-bit codes. Only what multiplies integers knows the last: all else is given such rows as 8-bit codes
+// (ops/expand.h).
+enum Width : int { kInt4 = 0, kInt8 = 1, kNormal4 = 2 };
 inline constexpr int kWidths = 2;
+inline constexpr int kDotWidths = 3;
 
-// Codes of 4 bits whose levels are spaced as values of unit vectors are (docs/format.md §1) stand for 16 of the 256
-// levels of 8-bit codes: these.
 inline constexpr std::uint8_t kNormalLevels[16] = {0,   31,  52,  69,  84,  97,  109, 122,
                                                    133, 146, 158, 171, 186, 203, 224, 255};
 
@@ -24,18 +26,17 @@ struct Format {
   std::size_t dim;
   Width width;
   double limit;
-  bool normal = false;  // kNormalLevels; else all levels are equally far apart
 
-  constexpr int bits() const { return width == kInt4 ? 4 : 8; }
+  constexpr int bits() const { return width == kInt8 ? 8 : 4; }
   constexpr int last() const { return (1 << bits()) - 1; }  // the largest code
-  // Of levels that are equally far apart: how many steps lie between the first and the last.
-  constexpr int levels() const { return last(); }
-  constexpr std::size_t row_bytes() const { return width == kInt4 ? dim / 2 : dim; }
-  // What rows are once normal levels are 8-bit codes (ops/expand.h): all arithmetic is that of those.
-  constexpr Format expanded() const { return normal ? Format{dim, kInt8, limit} : *this; }
-  // Of levels that are equally far apart: from a value of a unit vector to steps, 1 / c.
+  // How many steps lie between the lowest and the highest level.
+  constexpr int levels() const { return width == kInt4 ? 15 : 255; }
+  constexpr std::size_t row_bytes() const { return width == kInt8 ? dim : dim / 2; }
+  // What rows are once normal levels are 8-bit codes: all arithmetic is that of those.
+  constexpr Format expanded() const { return width == kNormal4 ? Format{dim, kInt8, limit} : *this; }
+  // From a value of a unit vector to steps, 1 / c.
   double steps_per_unit() const { return levels() / (2 * limit); }
-  // Half a step, c / 2: a code stands for (2 * code - levels) * half_step().
+  // Half a step, c / 2: a level stands for (2 * level - levels) * half_step().
   double half_step() const { return limit / levels(); }
 };
 
@@ -45,20 +46,20 @@ struct Format {
 // These are static, not inline: kernels use them, and of an inline function that several files compile with different
 // flags the linker keeps one copy, which may be one that this CPU cannot run.
 static constexpr std::size_t kPlaneAlign = 64;
-[[maybe_unused]] static constexpr std::size_t planes(Width width) { return width == kInt4 ? 2 : 1; }
+[[maybe_unused]] static constexpr std::size_t planes(Width width) { return width == kInt8 ? 1 : 2; }
 [[maybe_unused]] static constexpr std::size_t plane_stride(std::size_t row_bytes) {
   return (row_bytes + kPlaneAlign - 1) / kPlaneAlign * kPlaneAlign;
 }
 // Where dimension `i` lies in a query stored by planes.
 [[maybe_unused]] static constexpr std::size_t plane_position(Width width, std::size_t row_bytes, std::size_t i) {
-  return width == kInt4 ? (i % 2) * plane_stride(row_bytes) + i / 2 : i;
+  return width == kInt8 ? i : (i % 2) * plane_stride(row_bytes) + i / 2;
 }
 
 // The code of dimension i of a row.
 template <Width W>
 [[maybe_unused]] static constexpr int code_at(const std::uint8_t* row, std::size_t i) {
-  if constexpr (W == kInt4) return (row[i / 2] >> (i % 2 ? 0 : 4)) & 15;
-  return row[i];
+  if constexpr (W == kInt8) return row[i];
+  return (row[i / 2] >> (i % 2 ? 0 : 4)) & 15;
 }
 
 }  // namespace frazil

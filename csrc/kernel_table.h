@@ -28,14 +28,14 @@ struct TileKernels {
   // Bytes of a tile of `rows` rows (a multiple of `group`).
   std::size_t (*bytes)(Width width, std::size_t rows, std::size_t row_bytes);
   // Fills the tile with n rows; the tile's remaining rows, up to a multiple of `group`, give meaningless dots.
-  void (*load[kWidths])(const std::uint8_t* rows, std::ptrdiff_t stride, std::size_t n, std::size_t row_bytes,
-                        std::uint8_t* tile);
+  void (*load[kDotWidths])(const std::uint8_t* rows, std::ptrdiff_t stride, std::size_t n, std::size_t row_bytes,
+                           std::uint8_t* tile);
   // dots[q * dots_stride + r] = <queries[q], tile row r>, r < n rounded up to `group`. Queries are stored by planes.
   // reached[q] is false only if none of them is at least least[q]: seen while they are in registers, that spares
   // looking at them again.
-  void (*dot[kWidths])(const std::uint8_t* tile, std::size_t n, std::size_t row_bytes, const std::int8_t* queries,
-                       std::size_t n_queries, std::int32_t* dots, std::size_t dots_stride, const std::int32_t* least,
-                       bool* reached);
+  void (*dot[kDotWidths])(const std::uint8_t* tile, std::size_t n, std::size_t row_bytes, const std::int8_t* queries,
+                          std::size_t n_queries, std::int32_t* dots, std::size_t dots_stride, const std::int32_t* least,
+                          bool* reached);
 };
 
 // A query against sketches (docs/format.md §7). For each four bits a table of 16 bytes; a row's bound is
@@ -117,15 +117,16 @@ struct Kernels {
                       const std::uint8_t* levels, std::uint8_t* out);
   Expand* expand = {};
 
-  // dots[r] = <query, row r>, one query (by planes) against rows where they lie.
+  // dots[r] = <query, row r>, one query (by planes) against rows where they lie. What a row holds are its codes or, of
+  // kNormal4, their kNormalLevels.
   using DotRows = void(const std::uint8_t* rows, std::ptrdiff_t stride, std::size_t n, std::size_t row_bytes,
                        const std::int8_t* query, std::int32_t* dots);
-  DotRows* dot_rows[kWidths] = {};
+  DotRows* dot_rows[kDotWidths] = {};
 
   // The same for the rows numbered picked[0 … n - 1].
   using DotPicked = void(const std::uint8_t* rows, std::ptrdiff_t stride, const std::uint32_t* picked, std::size_t n,
                          std::size_t row_bytes, const std::int8_t* query, std::int32_t* dots);
-  DotPicked* dot_picked[kWidths] = {};
+  DotPicked* dot_picked[kDotWidths] = {};
 
   // scores[r] = <query, 2 * code - levels> * half_step, in the order of docs/format.md §5.
   using FloatRows = void(const std::uint8_t* rows, std::ptrdiff_t stride, std::size_t n, std::size_t row_bytes,
@@ -178,8 +179,10 @@ void for_each_slot(Kernels& a, const Kernels& b, Fn&& fn) {
   fn("expand", a.expand, b.expand);
   fn("dot_rows_int4", a.dot_rows[kInt4], b.dot_rows[kInt4]);
   fn("dot_rows_int8", a.dot_rows[kInt8], b.dot_rows[kInt8]);
+  fn("dot_rows_normal", a.dot_rows[kNormal4], b.dot_rows[kNormal4]);
   fn("dot_picked_int4", a.dot_picked[kInt4], b.dot_picked[kInt4]);
   fn("dot_picked_int8", a.dot_picked[kInt8], b.dot_picked[kInt8]);
+  fn("dot_picked_normal", a.dot_picked[kNormal4], b.dot_picked[kNormal4]);
   fn("float_rows_int4", a.float_rows[kInt4], b.float_rows[kInt4]);
   fn("float_rows_int8", a.float_rows[kInt8], b.float_rows[kInt8]);
   fn("select", a.select, b.select);

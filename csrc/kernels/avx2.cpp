@@ -1,11 +1,13 @@
 // AVX2 with FMA and F16C (Haswell, Zen and later). The integer work is vpmaddubsw: pairs of u8 x s8 products summed
-// into 16-bit lanes, with saturation. Codes are therefore multiplied as nibbles: 16 products of at most 15 * 127 fit
-// into 16 bits, two of 255 * 127 would not. A byte is 16 * its high nibble + its low one.
+// into 16-bit lanes, with saturation: 16 products of at most 15 * 127 fit into 16 bits, two of 255 * 127 would not. One
+// of the factors is therefore taken apart where codes, or what they stand for, have 8 bits: of one query its entries,
+// since that is done once for all rows, of tiles the rows, since that is done once for all queries.
 #include "../floats.h"
 #include "expand_rows.h"
 #include "pack_by_blocks.h"
 #include "refine_rows.h"
 #include "sketch_rows.h"
+#include "split_query.h"
 #include "vectors256.h"
 
 namespace frazil {
@@ -150,21 +152,26 @@ __m256i widen_sums(__m256i sums16) { return _mm256_madd_epi16(sums16, _mm256_set
 
 // The products of one row with the query, in 8 lanes to be summed.
 template <Width W>
-FRAZIL_INLINE inline __m256i dot_row(const std::uint8_t* row, std::size_t row_bytes, const std::int8_t* plane0,
-                                     const std::int8_t* plane1) {
-  __m256i sum = _mm256_setzero_si256();
-  for (std::size_t j = 0; j < row_bytes; j += 128) {  // of each 128 bytes, 8 products of pairs go into a 16-bit lane
-    __m256i high = _mm256_setzero_si256(), low = high;
-    const std::size_t end = smaller(row_bytes, j + 128);
+FRAZIL_INLINE inline __m256i dot_row(const std::uint8_t* row, std::size_t row_bytes, const SplitEntries& query) {
+  constexpr std::size_t kTogether = 32 * 8 / planes(W);  // bytes of which 8 products of pairs go into a 16-bit lane
+  const __m256i zero = _mm256_setzero_si256();
+  const auto add = [](__m256i& sum, __m256i levels, const std::int8_t* entries)
+                       FRAZIL_INLINE { sum = _mm256_add_epi16(sum, _mm256_maddubs_epi16(levels, load256(entries))); };
+  __m256i sum = zero;
+  for (std::size_t j = 0; j < row_bytes; j += kTogether) {
+    __m256i high[2] = {zero, zero}, low[2] = {zero, zero};  // by planes
+    const std::size_t end = smaller(row_bytes, j + kTogether);
     for (std::size_t i = j; i < end; i += 32) {
       const __m256i bytes = load_bytes(row + i, row_bytes - i);
-      high = _mm256_add_epi16(high, _mm256_maddubs_epi16(high_nibbles(bytes), load256(plane0 + i)));
-      low = _mm256_add_epi16(low, _mm256_maddubs_epi16(low_nibbles(bytes), load256(plane1 + i)));
+      for_each_index<planes(W)>([&](auto plane) FRAZIL_INLINE {
+        const __m256i levels = split<W>(bytes, plane);
+        if constexpr (W != kInt4) add(high[plane], levels, query.high[plane] + i);
+        add(low[plane], levels, query.low[plane] + i);
+      });
     }
-    if constexpr (W == kInt4) {
-      sum = _mm256_add_epi32(sum, widen_sums(_mm256_add_epi16(high, low)));
-    } else {
-      sum = _mm256_add_epi32(sum, _mm256_add_epi32(_mm256_slli_epi32(widen_sums(high), 4), widen_sums(low)));
+    sum = _mm256_add_epi32(sum, widen_sums(_mm256_add_epi16(low[0], low[1])));
+    if constexpr (W != kInt4) {
+      sum = _mm256_add_epi32(sum, _mm256_slli_epi32(widen_sums(_mm256_add_epi16(high[0], high[1])), 4));
     }
   }
   return sum;
@@ -173,9 +180,9 @@ FRAZIL_INLINE inline __m256i dot_row(const std::uint8_t* row, std::size_t row_by
 template <Width W>
 void dot_rows(const std::uint8_t* rows, std::ptrdiff_t stride, std::size_t n, std::size_t row_bytes,
               const std::int8_t* query, std::int32_t* dots) {
-  const std::int8_t* const second = query + (W == kInt4 ? plane_stride(row_bytes) : 0);
-  const auto one = [&](const std::uint8_t* row, auto bytes)
-                       FRAZIL_INLINE { return dot_row<W>(row, bytes, query, second); };
+  const SplitQuery<W> split_query(query, row_bytes);
+  const SplitEntries entries = split_query.entries;
+  const auto one = [&](const std::uint8_t* row, auto bytes) FRAZIL_INLINE { return dot_row<W>(row, bytes, entries); };
   const auto at = [&](std::size_t i) FRAZIL_INLINE { return rows + static_cast<std::ptrdiff_t>(i) * stride; };
   dot_rows_by(one, at, prefetch_distance(row_bytes, stride), n, row_bytes, dots);
 }
@@ -183,9 +190,9 @@ void dot_rows(const std::uint8_t* rows, std::ptrdiff_t stride, std::size_t n, st
 template <Width W>
 void dot_picked(const std::uint8_t* rows, std::ptrdiff_t stride, const std::uint32_t* picked, std::size_t n,
                 std::size_t row_bytes, const std::int8_t* query, std::int32_t* dots) {
-  const std::int8_t* const second = query + (W == kInt4 ? plane_stride(row_bytes) : 0);
-  const auto one = [&](const std::uint8_t* row, auto bytes)
-                       FRAZIL_INLINE { return dot_row<W>(row, bytes, query, second); };
+  const SplitQuery<W> split_query(query, row_bytes);
+  const SplitEntries entries = split_query.entries;
+  const auto one = [&](const std::uint8_t* row, auto bytes) FRAZIL_INLINE { return dot_row<W>(row, bytes, entries); };
   const auto at = [&](std::size_t i) FRAZIL_INLINE {
     prefetch(rows + static_cast<std::ptrdiff_t>(picked[smaller(i + kPrefetchPicked, n - 1)]) * stride, row_bytes);
     return rows + static_cast<std::ptrdiff_t>(picked[i]) * stride;
@@ -341,9 +348,27 @@ void sketch_select(const std::uint8_t* blocks, std::size_t n, const SketchShape&
 
 // ---------------------------------------------------------------- tiles: many queries
 
-// Both widths are split into nibbles: 16 * (sum over high nibbles) + (sum over low ones) for 8 bits.
-std::size_t tile_bytes(Width, std::size_t rows, std::size_t row_bytes) {
-  return rows / kGroup * 2 * tile_steps(row_bytes) * 64;
+// All is split into nibbles: those of codes of 4 bits, by the row's planes; or, of 8 bits, the high ones of all planes,
+// then the low ones.
+constexpr std::size_t nibbles(Width width) { return width == kInt4 ? 1 : 2; }
+constexpr std::size_t tile_planes(Width width) { return nibbles(width) * planes(width); }
+
+std::size_t tile_bytes(Width width, std::size_t rows, std::size_t row_bytes) {
+  return rows / kGroup * tile_planes(width) * tile_steps(row_bytes) * 64;
+}
+
+template <Width W>
+void load_tile(const std::uint8_t* rows, std::ptrdiff_t stride, std::size_t n, std::size_t row_bytes,
+               std::uint8_t* tile) {
+  std::uint8_t tables[2][16];  // the high and the low nibbles of normal levels
+  for (std::size_t code = 0; code < 16; ++code) {
+    tables[0][code] = kNormalLevels[code] >> 4;
+    tables[1][code] = kNormalLevels[code] & 15;
+  }
+  load_planes<tile_planes(W)>(rows, stride, n, row_bytes, tile, [&](__m256i bytes, auto plane) FRAZIL_INLINE {
+    const __m256i codes = plane % 2 == 0 ? high_nibbles(bytes) : low_nibbles(bytes);
+    return W == kNormal4 ? look_up(tables[plane / 2], codes) : codes;
+  });
 }
 
 constexpr std::size_t kUnitSteps = 8;   // steps whose products fit into 16 bits whatever the query
@@ -432,25 +457,21 @@ FRAZIL_INLINE inline void dot_steps(const std::uint8_t* group, const std::int8_t
 template <Width W, std::size_t Q>
 void dot_queries(const std::uint8_t* tile, std::size_t n, std::size_t row_bytes, const std::int8_t* queries,
                  std::int32_t* dots, std::size_t dots_stride, const std::int32_t* least, bool* reached) {
-  const std::size_t steps = tile_steps(row_bytes), query_stride = planes(W) * plane_stride(row_bytes);
-  const std::size_t group_bytes = tile_bytes(W, kGroup, row_bytes);
+  const std::size_t second = plane_stride(row_bytes), query_stride = planes(W) * second;
+  const bool joined = second == 4 * tile_steps(row_bytes);  // a plane of the queries begins where the one before ends
+  const std::size_t parts = joined ? 1 : planes(W), steps = tile_steps(row_bytes) * planes(W) / parts;
   for (std::size_t q = 0; q < Q; ++q) reached[q] = false;
-  Flushes first, second;
-  if (W == kInt4 && plane_stride(row_bytes) == 4 * steps) {  // one plane of the queries begins where the other ends
-    plan_flushes<Q>(queries, query_stride, 2 * steps, first);
-    for (std::size_t r = 0; r < n; r += kGroup, tile += group_bytes, dots += kGroup) {
-      dot_steps<Q, 0>(tile, queries, query_stride, first.ends, first.count, true, dots, dots_stride, least, reached);
-    }
-    return;
-  }
-  const std::int8_t* const low = queries + (W == kInt4 ? plane_stride(row_bytes) : 0);
-  plan_flushes<Q>(queries, query_stride, steps, first);
-  plan_flushes<Q>(low, query_stride, steps, second);
-  for (std::size_t r = 0; r < n; r += kGroup, tile += group_bytes, dots += kGroup) {
-    dot_steps<Q, W == kInt4 ? 0 : 4>(tile, queries, query_stride, first.ends, first.count, true, dots, dots_stride,
-                                     nullptr, nullptr);
-    dot_steps<Q, 0>(tile + steps * 64, low, query_stride, second.ends, second.count, false, dots, dots_stride, least,
-                    reached);
+  Flushes flushes[planes(W)];
+  for (std::size_t p = 0; p < parts; ++p) plan_flushes<Q>(queries + p * second, query_stride, steps, flushes[p]);
+  for (std::size_t r = 0; r < n; r += kGroup, dots += kGroup) {
+    for_each_index<nibbles(W)>([&](auto nibble) FRAZIL_INLINE {
+      constexpr bool kLast = nibble + 1 == nibbles(W);
+      for (std::size_t p = 0; p < parts; ++p, tile += steps * 64) {
+        dot_steps<Q, kLast ? 0 : 4>(tile, queries + p * second, query_stride, flushes[p].ends, flushes[p].count,
+                                    nibble + p == 0, dots, dots_stride, kLast && p + 1 == parts ? least : nullptr,
+                                    reached);
+      }
+    });
   }
 }
 
@@ -492,17 +513,19 @@ std::uint64_t dot_peak(std::uint64_t rounds, const std::uint8_t* codes, const st
   return rounds * 12 * 32;
 }
 
-constexpr TileKernels kTiles{
-    kGroup, 4, tile_bytes, {load_tile<true>, load_tile<true>}, {dot_tile<kInt4>, dot_tile<kInt8>}};
+constexpr TileKernels kTiles{kGroup,
+                             4,
+                             tile_bytes,
+                             {load_tile<kInt4>, load_tile<kInt8>, load_tile<kNormal4>},
+                             {dot_tile<kInt4>, dot_tile<kInt8>, dot_tile<kNormal4>}};
 
 // ---------------------------------------------------------------- expand
 
 void expand(const std::uint8_t* rows, std::ptrdiff_t stride, std::size_t n, std::size_t row_bytes,
             const std::uint8_t* levels, std::uint8_t* out) {
-  const __m256i table = _mm256_broadcastsi128_si256(_mm_loadu_si128(reinterpret_cast<const __m128i*>(levels)));
   const auto expand_bytes = [&](__m256i bytes, std::uint8_t* to) FRAZIL_INLINE {
-    const __m256i even = _mm256_shuffle_epi8(table, high_nibbles(bytes));
-    const __m256i odd = _mm256_shuffle_epi8(table, low_nibbles(bytes));
+    const __m256i even = look_up(levels, high_nibbles(bytes));
+    const __m256i odd = look_up(levels, low_nibbles(bytes));
     const __m256i low = _mm256_unpacklo_epi8(even, odd), high = _mm256_unpackhi_epi8(even, odd);
     store256(to, _mm256_permute2x128_si256(low, high, 0x20));
     store256(to + 32, _mm256_permute2x128_si256(low, high, 0x31));
@@ -549,8 +572,8 @@ extern constinit const Kernels kernels_avx2{
     .metric_rows = metric_rows<RefineVector>,
     .refine_row = refine_row<RefineVector>,
     .expand = expand,
-    .dot_rows = {dot_rows<kInt4>, dot_rows<kInt8>},
-    .dot_picked = {dot_picked<kInt4>, dot_picked<kInt8>},
+    .dot_rows = {dot_rows<kInt4>, dot_rows<kInt8>, dot_rows<kNormal4>},
+    .dot_picked = {dot_picked<kInt4>, dot_picked<kInt8>, dot_picked<kNormal4>},
     .float_rows = {float_rows<kInt4>, float_rows<kInt8>},
     .select = select,
     .sketch_rows = {sketch_rows<kInt4>, sketch_rows<kInt8>},

@@ -167,16 +167,21 @@ std::size_t pack(const std::byte* rows, std::ptrdiff_t stride, std::size_t n, st
 
 // ---------------------------------------------------------------- one query against rows where they lie
 
-// Adds 64 bytes' products with the query: both nibbles of each byte, or the byte.
+// What a plane holds of 64 bytes of a row: the levels of high or of low nibbles, or bytes as they are.
+template <Width W>
+FRAZIL_INLINE inline __m512i split(__m512i bytes, std::size_t plane) {
+  if constexpr (W == kInt8) return bytes;
+  const __m512i codes = _mm512_and_si512(plane == 0 ? _mm512_srli_epi16(bytes, 4) : bytes, _mm512_set1_epi8(15));
+  if constexpr (W == kInt4) return codes;
+  const auto* const levels = reinterpret_cast<const __m128i*>(kNormalLevels);
+  return _mm512_shuffle_epi8(_mm512_broadcast_i32x4(_mm_loadu_si128(levels)), codes);
+}
+
+// Adds 64 bytes' products with the query.
 template <Width W>
 __m512i add_products(__m512i sum, __m512i bytes, __m512i plane0, __m512i plane1) {
-  if constexpr (W == kInt4) {
-    const __m512i nibble = _mm512_set1_epi8(15);
-    sum = _mm512_dpbusd_epi32(sum, _mm512_and_si512(_mm512_srli_epi16(bytes, 4), nibble), plane0);
-    return _mm512_dpbusd_epi32(sum, _mm512_and_si512(bytes, nibble), plane1);
-  } else {
-    return _mm512_dpbusd_epi32(sum, bytes, plane0);
-  }
+  sum = _mm512_dpbusd_epi32(sum, split<W>(bytes, 0), plane0);
+  return W == kInt8 ? sum : _mm512_dpbusd_epi32(sum, split<W>(bytes, 1), plane1);
 }
 
 // Lane l of the result is the sum of the lanes of v[l].
@@ -241,7 +246,7 @@ __m512i dot_few_rows(RowAt&& row_at, std::size_t n, std::size_t row_bytes, const
 template <Width W, class RowAt>
 void dot_rows_at(RowAt&& row_at, std::ptrdiff_t ahead, std::size_t n, std::size_t row_bytes, const std::int8_t* query,
                  std::int32_t* dots) {
-  const std::int8_t* const second = query + (W == kInt4 ? plane_stride(row_bytes) : 0);
+  const std::int8_t* const second = query + (W == kInt8 ? 0 : plane_stride(row_bytes));
   const auto sixteen_by_sixteen = [&](auto sixteen) FRAZIL_INLINE {
     std::size_t r = 0;
     for (; r + 16 <= n; r += 16) {
@@ -450,16 +455,11 @@ void transpose(__m512i (&v)[16]) {
 template <Width W>
 void store_tile(__m512i (&v)[16], std::size_t steps, std::size_t plane_bytes, std::uint8_t* to) {
   transpose(v);
-  const __m512i nibble = _mm512_set1_epi8(15);
 #pragma GCC unroll 16
   for (std::size_t c = 0; c < 16; ++c, to += 128) {
     if (c == steps) return;
-    if constexpr (W == kInt4) {
-      _mm512_storeu_si512(to, _mm512_and_si512(_mm512_srli_epi16(v[c], 4), nibble));
-      _mm512_storeu_si512(to + plane_bytes, _mm512_and_si512(v[c], nibble));
-    } else {
-      _mm512_storeu_si512(to, v[c]);
-    }
+    for_each_index<planes(W)>(
+        [&](auto plane) FRAZIL_INLINE { _mm512_storeu_si512(to + plane * plane_bytes, split<W>(v[c], plane)); });
   }
 }
 
@@ -497,24 +497,26 @@ template <Width W, std::size_t Q>
 void dot_group(const std::uint8_t* group, std::size_t row_bytes, const std::int8_t* queries, std::int32_t* dots,
                std::size_t dots_stride, const std::int32_t* least, bool* reached) {
   const std::size_t steps = tile_steps(row_bytes), stride = planes(W) * plane_stride(row_bytes);
-  __m512i sums[Q][2];
-  for (auto& sum : sums) sum[0] = sum[1] = _mm512_setzero_si512();
+  __m512i sums[Q * 2];
+  for_each_index<Q * 2>([&](auto i) FRAZIL_INLINE { sums[i] = _mm512_setzero_si512(); });
   for (std::size_t plane = 0; plane < planes(W); ++plane, queries += plane_stride(row_bytes)) {
     for (std::size_t step = 0; step < steps; ++step, group += 128) {
-      const __m512i low = _mm512_loadu_si512(group), high = _mm512_loadu_si512(group + 64);
-      for (std::size_t q = 0; q < Q; ++q) {
+      const __m512i rows[2] = {_mm512_loadu_si512(group), _mm512_loadu_si512(group + 64)};
+      for_each_index<Q>([&](auto q) FRAZIL_INLINE {
         const __m512i four = _mm512_set1_epi32(four_entries(queries + q * stride + 4 * step));
-        sums[q][0] = _mm512_dpbusd_epi32(sums[q][0], low, four);
-        sums[q][1] = _mm512_dpbusd_epi32(sums[q][1], high, four);
-      }
+        for_each_index<2>([&](auto h) FRAZIL_INLINE {
+          sums[2 * q + h] = _mm512_dpbusd_epi32(sums[2 * q + h], rows[h], four);
+          FRAZIL_IN_PLACE(sums[2 * q + h]);
+        });
+      });
     }
   }
-  for (std::size_t q = 0; q < Q; ++q, dots += dots_stride) {
-    _mm512_storeu_si512(dots, sums[q][0]);
-    _mm512_storeu_si512(dots + 16, sums[q][1]);
-    const __m512i most = _mm512_max_epi32(sums[q][0], sums[q][1]);
+  for_each_index<Q>([&](auto q) FRAZIL_INLINE {
+    _mm512_storeu_si512(dots + q * dots_stride, sums[2 * q]);
+    _mm512_storeu_si512(dots + q * dots_stride + 16, sums[2 * q + 1]);
+    const __m512i most = _mm512_max_epi32(sums[2 * q], sums[2 * q + 1]);
     if (_mm512_cmpge_epi32_mask(most, _mm512_set1_epi32(least[q])) != 0) reached[q] = true;
-  }
+  });
 }
 
 // 12 queries: 24 sums, 2 vectors of rows, one broadcast; the register file holds 32.
@@ -558,8 +560,11 @@ std::uint64_t dot_peak(std::uint64_t rounds, const std::uint8_t* codes, const st
   return rounds * 16 * 64;
 }
 
-constexpr TileKernels kTiles{
-    kGroup, 6, tile_bytes, {load_tile<kInt4>, load_tile<kInt8>}, {dot_tile<kInt4>, dot_tile<kInt8>}};
+constexpr TileKernels kTiles{kGroup,
+                             6,
+                             tile_bytes,
+                             {load_tile<kInt4>, load_tile<kInt8>, load_tile<kNormal4>},
+                             {dot_tile<kInt4>, dot_tile<kInt8>, dot_tile<kNormal4>}};
 
 // ---------------------------------------------------------------- refine
 
@@ -597,8 +602,8 @@ extern constinit const Kernels kernels_avx512vnni{
     .pack_double = {pack<kInt4, double, DoubleSteps>, pack<kInt8, double, DoubleSteps>},
     .metric_rows = metric_rows<RefineVector>,
     .refine_row = refine_row<RefineVector>,
-    .dot_rows = {dot_rows<kInt4>, dot_rows<kInt8>},
-    .dot_picked = {dot_picked<kInt4>, dot_picked<kInt8>},
+    .dot_rows = {dot_rows<kInt4>, dot_rows<kInt8>, dot_rows<kNormal4>},
+    .dot_picked = {dot_picked<kInt4>, dot_picked<kInt8>, dot_picked<kNormal4>},
     .select = select,
     .sketch_rows = {sketch_rows<kInt4>, sketch_rows<kInt8>},
     .sketch_select = sketch_select,

@@ -12,12 +12,8 @@ FRAZIL_INLINE inline __m256i dot_row(const std::uint8_t* row, std::size_t row_by
   __m256i even = _mm256_setzero_si256(), odd = even;
   for (std::size_t i = 0; i < row_bytes; i += 32) {
     const __m256i bytes = load_bytes(row + i, row_bytes - i);
-    if constexpr (W == kInt4) {
-      even = _mm256_dpbusd_avx_epi32(even, high_nibbles(bytes), load256(plane0 + i));
-      odd = _mm256_dpbusd_avx_epi32(odd, low_nibbles(bytes), load256(plane1 + i));
-    } else {
-      even = _mm256_dpbusd_avx_epi32(even, bytes, load256(plane0 + i));
-    }
+    even = _mm256_dpbusd_avx_epi32(even, split<W>(bytes, 0), load256(plane0 + i));
+    if constexpr (W != kInt8) odd = _mm256_dpbusd_avx_epi32(odd, split<W>(bytes, 1), load256(plane1 + i));
   }
   return _mm256_add_epi32(even, odd);
 }
@@ -25,7 +21,7 @@ FRAZIL_INLINE inline __m256i dot_row(const std::uint8_t* row, std::size_t row_by
 template <Width W>
 void dot_rows(const std::uint8_t* rows, std::ptrdiff_t stride, std::size_t n, std::size_t row_bytes,
               const std::int8_t* query, std::int32_t* dots) {
-  const std::int8_t* const second = query + (W == kInt4 ? plane_stride(row_bytes) : 0);
+  const std::int8_t* const second = query + (W == kInt8 ? 0 : plane_stride(row_bytes));
   const auto one = [&](const std::uint8_t* row, auto bytes)
                        FRAZIL_INLINE { return dot_row<W>(row, bytes, query, second); };
   const auto at = [&](std::size_t i) FRAZIL_INLINE { return rows + static_cast<std::ptrdiff_t>(i) * stride; };
@@ -35,7 +31,7 @@ void dot_rows(const std::uint8_t* rows, std::ptrdiff_t stride, std::size_t n, st
 template <Width W>
 void dot_picked(const std::uint8_t* rows, std::ptrdiff_t stride, const std::uint32_t* picked, std::size_t n,
                 std::size_t row_bytes, const std::int8_t* query, std::int32_t* dots) {
-  const std::int8_t* const second = query + (W == kInt4 ? plane_stride(row_bytes) : 0);
+  const std::int8_t* const second = query + (W == kInt8 ? 0 : plane_stride(row_bytes));
   const auto one = [&](const std::uint8_t* row, auto bytes)
                        FRAZIL_INLINE { return dot_row<W>(row, bytes, query, second); };
   const auto at = [&](std::size_t i) FRAZIL_INLINE {
@@ -47,6 +43,13 @@ void dot_picked(const std::uint8_t* rows, std::ptrdiff_t stride, const std::uint
 
 std::size_t tile_bytes(Width width, std::size_t rows, std::size_t row_bytes) {
   return rows / kGroup * planes(width) * tile_steps(row_bytes) * 64;
+}
+
+template <Width W>
+void load_tile(const std::uint8_t* rows, std::ptrdiff_t stride, std::size_t n, std::size_t row_bytes,
+               std::uint8_t* tile) {
+  load_planes<planes(W)>(rows, stride, n, row_bytes, tile,
+                         [](__m256i bytes, std::size_t plane) FRAZIL_INLINE { return split<W>(bytes, plane); });
 }
 
 // Q queries against a group of 16 rows: 2Q sums in registers, each query's four bytes broadcast from memory.
@@ -114,15 +117,18 @@ std::uint64_t dot_peak(std::uint64_t rounds, const std::uint8_t* codes, const st
   return rounds * 12 * 32;
 }
 
-constexpr TileKernels kTiles{
-    kGroup, 5, tile_bytes, {load_tile<true>, load_tile<false>}, {dot_tile<kInt4>, dot_tile<kInt8>}};
+constexpr TileKernels kTiles{kGroup,
+                             5,
+                             tile_bytes,
+                             {load_tile<kInt4>, load_tile<kInt8>, load_tile<kNormal4>},
+                             {dot_tile<kInt4>, dot_tile<kInt8>, dot_tile<kNormal4>}};
 
 }  // namespace
 
 extern constinit const Kernels kernels_avxvnni{
     .name = "avxvnni",
-    .dot_rows = {dot_rows<kInt4>, dot_rows<kInt8>},
-    .dot_picked = {dot_picked<kInt4>, dot_picked<kInt8>},
+    .dot_rows = {dot_rows<kInt4>, dot_rows<kInt8>, dot_rows<kNormal4>},
+    .dot_picked = {dot_picked<kInt4>, dot_picked<kInt8>, dot_picked<kNormal4>},
     .tiles = &kTiles,
     .dot_peak = dot_peak,
 };

@@ -246,8 +246,12 @@ struct Unit {
       });
       sum = vpadalq_s16(sum, part);
     } else {
-      for_each_index<Chunks>(
-          [&](auto k) FRAZIL_INLINE { sum = vpadalq_s16(sum, multiply(signed_codes<bias(W)>(bytes[k]), query0[k])); });
+      for_each_index<Chunks>([&](auto k) FRAZIL_INLINE {
+        sum = vpadalq_s16(sum, multiply(signed_codes<bias(W)>(split<W>(bytes[k], 0)), query0[k]));
+        if constexpr (W != kInt8) {
+          sum = vpadalq_s16(sum, multiply(signed_codes<bias(W)>(split<W>(bytes[k], 1)), query1[k]));
+        }
+      });
     }
     return sum;
   }
@@ -412,14 +416,17 @@ FRAZIL_INLINE inline void add_products(const std::uint8_t* group, std::size_t ch
     for_each_index<4 * Q>([&](auto i) FRAZIL_INLINE { sums[i] = vpaddlq_s16(parts[i]); });
   } else {
     for_each_index<4 * Q>([&](auto i) FRAZIL_INLINE { sums[i] = vdupq_n_s32(0); });
-    for (std::size_t c = 0; c < chunks; ++c, queries += 16, group += 64) {
-      int8x16_t rows[4];
-      for_each_index<4>([&](auto r) FRAZIL_INLINE { rows[r] = vreinterpretq_s8_u8(load128(group + 16 * r)); });
-      for_each_index<Q>([&](auto q) FRAZIL_INLINE {
-        const int8x16_t entries = load_entries(queries + q * query_stride);
-        for_each_index<4>([&](auto r) FRAZIL_INLINE {
-          sums[4 * q + r] = vpadalq_s16(sums[4 * q + r], multiply(rows[r], entries));
-          FRAZIL_IN_PLACE(sums[4 * q + r]);
+    for (std::size_t c = 0; c < chunks; ++c, queries += 16) {
+      for_each_index<planes(W)>([&](auto p) FRAZIL_INLINE {
+        int8x16_t rows[4];
+        for_each_index<4>([&](auto r) FRAZIL_INLINE { rows[r] = vreinterpretq_s8_u8(load128(group + 16 * r)); });
+        group += 64;
+        for_each_index<Q>([&](auto q) FRAZIL_INLINE {
+          const int8x16_t entries = load_entries(queries + p * plane + q * query_stride);
+          for_each_index<4>([&](auto r) FRAZIL_INLINE {
+            sums[4 * q + r] = vpadalq_s16(sums[4 * q + r], multiply(rows[r], entries));
+            FRAZIL_IN_PLACE(sums[4 * q + r]);
+          });
         });
       });
     }
@@ -478,8 +485,9 @@ std::uint64_t dot_peak(std::uint64_t rounds, const std::uint8_t* codes, const st
 constexpr TileKernels kTiles{kGroup,
                              4,
                              tile_bytes,
-                             {load_tile<1, kInt4, tile_bias(kInt4)>, load_tile<1, kInt8, tile_bias(kInt8)>},
-                             {dot_tile<kInt4>, dot_tile<kInt8>}};
+                             {load_tile<1, kInt4, tile_bias(kInt4)>, load_tile<1, kInt8, tile_bias(kInt8)>,
+                              load_tile<1, kNormal4, tile_bias(kNormal4)>},
+                             {dot_tile<kInt4>, dot_tile<kInt8>, dot_tile<kNormal4>}};
 
 // ---------------------------------------------------------------- expand
 
@@ -530,8 +538,8 @@ extern constinit const Kernels kernels_neon{
     .metric_rows = metric_rows<RefineVector>,
     .refine_row = refine_row<RefineVector>,
     .expand = expand,
-    .dot_rows = {dot_rows<Unit, kInt4>, dot_rows<Unit, kInt8>},
-    .dot_picked = {dot_picked<Unit, kInt4>, dot_picked<Unit, kInt8>},
+    .dot_rows = {dot_rows<Unit, kInt4>, dot_rows<Unit, kInt8>, dot_rows<Unit, kNormal4>},
+    .dot_picked = {dot_picked<Unit, kInt4>, dot_picked<Unit, kInt8>, dot_picked<Unit, kNormal4>},
     .float_rows = {float_rows<kInt4>, float_rows<kInt8>},
     .select = select,
     .sketch_rows = {sketch_rows<kInt4>, sketch_rows<kInt8>},

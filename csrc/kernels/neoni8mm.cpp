@@ -14,12 +14,8 @@ struct Unit {
   FRAZIL_INLINE static inline int32x4_t add(int32x4_t sum, const uint8x16_t* bytes, const int8x16_t* query0,
                                             const int8x16_t* query1) {
     for_each_index<Chunks>([&](auto k) FRAZIL_INLINE {
-      if constexpr (W == kInt4) {
-        sum = vusdotq_s32(sum, high_nibbles(bytes[k]), query0[k]);
-        sum = vusdotq_s32(sum, low_nibbles(bytes[k]), query1[k]);
-      } else {
-        sum = vusdotq_s32(sum, bytes[k], query0[k]);
-      }
+      sum = vusdotq_s32(sum, split<W>(bytes[k], 0), query0[k]);
+      if constexpr (W != kInt8) sum = vusdotq_s32(sum, split<W>(bytes[k], 1), query1[k]);
     });
     return sum;
   }
@@ -126,15 +122,15 @@ std::uint64_t dot_peak(std::uint64_t rounds, const std::uint8_t* codes, const st
 constexpr TileKernels kTiles{kGroup,
                              3,
                              tile_bytes,
-                             {load_tile<kRows, kInt4, 0>, load_tile<kRows, kInt8, 0>},
-                             {dot_tile<kInt4>, dot_tile<kInt8>}};
+                             {load_tile<kRows, kInt4, 0>, load_tile<kRows, kInt8, 0>, load_tile<kRows, kNormal4, 0>},
+                             {dot_tile<kInt4>, dot_tile<kInt8>, dot_tile<kNormal4>}};
 
 }  // namespace
 
 extern constinit const Kernels kernels_neoni8mm{
     .name = "neoni8mm",
-    .dot_rows = {dot_rows<Unit, kInt4>, dot_rows<Unit, kInt8>},
-    .dot_picked = {dot_picked<Unit, kInt4>, dot_picked<Unit, kInt8>},
+    .dot_rows = {dot_rows<Unit, kInt4>, dot_rows<Unit, kInt8>, dot_rows<Unit, kNormal4>},
+    .dot_picked = {dot_picked<Unit, kInt4>, dot_picked<Unit, kInt8>, dot_picked<Unit, kNormal4>},
     .tiles = &kTiles,
     .dot_peak = dot_peak,
 };

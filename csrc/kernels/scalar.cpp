@@ -82,12 +82,13 @@ void expand(const std::uint8_t* rows, std::ptrdiff_t stride, std::size_t n, std:
 
 template <Width W>
 std::int32_t dot_row(const std::uint8_t* row, std::size_t row_bytes, const std::int8_t* query) {
+  const auto level = [](int code) { return W == kNormal4 ? kNormalLevels[code] : code; };
   std::int32_t sum = 0;
-  if constexpr (W == kInt4) {
-    const std::int8_t* const odd = query + plane_stride(row_bytes);
-    for (std::size_t j = 0; j < row_bytes; ++j) sum += (row[j] >> 4) * query[j] + (row[j] & 15) * odd[j];
-  } else {
+  if constexpr (W == kInt8) {
     for (std::size_t j = 0; j < row_bytes; ++j) sum += row[j] * query[j];
+  } else {
+    const std::int8_t* const odd = query + plane_stride(row_bytes);
+    for (std::size_t j = 0; j < row_bytes; ++j) sum += level(row[j] >> 4) * query[j] + level(row[j] & 15) * odd[j];
   }
   return sum;
 }
@@ -194,7 +195,8 @@ std::uint64_t dot_peak(std::uint64_t rounds, const std::uint8_t* codes, const st
   return rounds * 512;
 }
 
-constexpr TileKernels kTiles{1, 8, tile_bytes, {load_tile, load_tile}, {dot_tile<kInt4>, dot_tile<kInt8>}};
+constexpr TileKernels kTiles{
+    1, 8, tile_bytes, {load_tile, load_tile, load_tile}, {dot_tile<kInt4>, dot_tile<kInt8>, dot_tile<kNormal4>}};
 
 void metric_rows(const float* metric, std::size_t stride, std::size_t dim, const float* rows, std::size_t n,
                  float* products) {
@@ -243,8 +245,8 @@ extern constinit const Kernels kernels_scalar{
     .metric_rows = metric_rows,
     .refine_row = refine_row,
     .expand = expand,
-    .dot_rows = {dot_rows<kInt4>, dot_rows<kInt8>},
-    .dot_picked = {dot_picked<kInt4>, dot_picked<kInt8>},
+    .dot_rows = {dot_rows<kInt4>, dot_rows<kInt8>, dot_rows<kNormal4>},
+    .dot_picked = {dot_picked<kInt4>, dot_picked<kInt8>, dot_picked<kNormal4>},
     .float_rows = {float_rows<kInt4>, float_rows<kInt8>},
     .select = select,
     .sketch_rows = {sketch_rows<kInt4>, sketch_rows<kInt8>},

@@ -1,6 +1,5 @@
 // SSE4.1 with SSSE3 (Penryn, Nehalem, Bulldozer and later): what AVX2 does on vectors of half the length, without fused
-// multiply-add and without conversion of halves, which are widened by their bits. As there, codes are multiplied as
-// nibbles: 8 sums of pairs of at most 15 * 127 fit into 16 bits. A byte is 16 * its high nibble + its low one.
+// multiply-add and without conversion of halves, which are widened by their bits.
 #include <smmintrin.h>
 
 #include "../floats.h"
@@ -9,6 +8,7 @@
 #include "pack_by_blocks.h"
 #include "refine_rows.h"
 #include "sketch_rows.h"
+#include "split_query.h"
 
 namespace frazil {
 namespace {
@@ -26,6 +26,9 @@ __m128i load_bytes(const std::uint8_t* at, std::size_t n) {
 
 __m128i high_nibbles(__m128i bytes) { return _mm_and_si128(_mm_srli_epi16(bytes, 4), _mm_set1_epi8(15)); }
 __m128i low_nibbles(__m128i bytes) { return _mm_and_si128(bytes, _mm_set1_epi8(15)); }
+
+// Looks up in a table of 16 bytes.
+__m128i look_up(const std::uint8_t* table, __m128i codes) { return _mm_shuffle_epi8(load128(table), codes); }
 
 // ---------------------------------------------------------------- pack
 
@@ -223,20 +226,35 @@ void float_rows(const std::uint8_t* rows, std::ptrdiff_t stride, std::size_t n, 
 // Pairs of 16-bit sums, each times `factor`.
 __m128i widen_sums(__m128i sums16, short factor = 1) { return _mm_madd_epi16(sums16, _mm_set1_epi16(factor)); }
 
+// What a plane holds of 16 bytes of a row: the levels of high or of low nibbles, or bytes as they are.
+template <Width W>
+FRAZIL_INLINE inline __m128i split(__m128i bytes, std::size_t plane) {
+  if constexpr (W == kInt8) return bytes;
+  const __m128i codes = plane == 0 ? high_nibbles(bytes) : low_nibbles(bytes);
+  return W == kNormal4 ? look_up(static_cast<const std::uint8_t*>(kNormalLevels), codes) : codes;
+}
+
 // The products of one row with the query, in 4 lanes to be summed.
 template <Width W>
-FRAZIL_INLINE inline __m128i dot_row(const std::uint8_t* row, std::size_t row_bytes, const std::int8_t* plane0,
-                                     const std::int8_t* plane1) {
-  __m128i sum = _mm_setzero_si128();
-  for (std::size_t j = 0; j < row_bytes; j += 128) {  // of each 128 bytes, 8 products of pairs go into a 16-bit lane
-    __m128i high = _mm_setzero_si128(), low = high;
-    const std::size_t end = smaller(row_bytes, j + 128);
+FRAZIL_INLINE inline __m128i dot_row(const std::uint8_t* row, std::size_t row_bytes, const SplitEntries& query) {
+  constexpr std::size_t kTogether = 16 * 8 / planes(W);  // bytes of which 8 products of pairs go into a 16-bit lane
+  const __m128i zero = _mm_setzero_si128();
+  const auto add = [](__m128i& sum, __m128i levels, const std::int8_t* entries)
+                       FRAZIL_INLINE { sum = _mm_add_epi16(sum, _mm_maddubs_epi16(levels, load128(entries))); };
+  __m128i sum = zero;
+  for (std::size_t j = 0; j < row_bytes; j += kTogether) {
+    __m128i high[2] = {zero, zero}, low[2] = {zero, zero};  // by planes
+    const std::size_t end = smaller(row_bytes, j + kTogether);
     for (std::size_t i = j; i < end; i += 16) {
       const __m128i bytes = load_bytes(row + i, row_bytes - i);
-      high = _mm_add_epi16(high, _mm_maddubs_epi16(high_nibbles(bytes), load128(plane0 + i)));
-      low = _mm_add_epi16(low, _mm_maddubs_epi16(low_nibbles(bytes), load128(plane1 + i)));
+      for_each_index<planes(W)>([&](auto plane) FRAZIL_INLINE {
+        const __m128i levels = split<W>(bytes, plane);
+        if constexpr (W != kInt4) add(high[plane], levels, query.high[plane] + i);
+        add(low[plane], levels, query.low[plane] + i);
+      });
     }
-    sum = _mm_add_epi32(sum, _mm_add_epi32(widen_sums(high, W == kInt4 ? 1 : 16), widen_sums(low)));
+    sum = _mm_add_epi32(sum, widen_sums(_mm_add_epi16(low[0], low[1])));
+    if constexpr (W != kInt4) sum = _mm_add_epi32(sum, widen_sums(_mm_add_epi16(high[0], high[1]), 16));
   }
   return sum;
 }
@@ -245,14 +263,15 @@ FRAZIL_INLINE inline __m128i dot_row(const std::uint8_t* row, std::size_t row_by
 template <Width W, class RowAt, class Bytes>
 FRAZIL_INLINE inline void four_rows_at_a_time(RowAt&& row_at, std::ptrdiff_t ahead, std::size_t n, Bytes row_bytes,
                                               const std::int8_t* query, std::int32_t* dots) {
-  const std::int8_t* const second = query + (W == kInt4 ? plane_stride(row_bytes) : 0);
+  const SplitQuery<W> split_query(query, row_bytes);
+  const SplitEntries entries = split_query.entries;
   for (std::size_t r = 0; r < n; r += 4) {
     const std::size_t here = smaller(4, n - r);
     __m128i sums[4];
     for (std::size_t i = 0; i < 4; ++i) {
       const std::uint8_t* const row = row_at(r + smaller(i, here - 1));
       if (ahead != 0) prefetch(row + ahead, row_bytes);
-      sums[i] = dot_row<W>(row, row_bytes, query, second);
+      sums[i] = dot_row<W>(row, row_bytes, entries);
     }
     const __m128i totals = _mm_hadd_epi32(_mm_hadd_epi32(sums[0], sums[1]), _mm_hadd_epi32(sums[2], sums[3]));
     if (here == 4) {
@@ -393,20 +412,29 @@ void sketch_select(const std::uint8_t* blocks, std::size_t n, const SketchShape&
 
 // ---------------------------------------------------------------- tiles: many queries
 
-// Tiles are groups of 8 rows, split into the nibbles of each byte, high ones first. In a group, for each nibble and
-// each four bytes of a row: 2 vectors of 4 rows x 4 codes.
+// Tiles are groups of 8 rows, split into nibbles: those of codes of 4 bits, by the row's planes; or, of 8 bits, the
+// high ones of all planes, then the low ones. In a group, for each of these and each four bytes of a row: 2 vectors of
+// 4 rows x 4 nibbles.
 constexpr std::size_t kGroup = 8;
+constexpr std::size_t nibbles(Width width) { return width == kInt4 ? 1 : 2; }
+constexpr std::size_t tile_planes(Width width) { return nibbles(width) * planes(width); }
 
-std::size_t tile_bytes(Width, std::size_t rows, std::size_t row_bytes) {
-  return rows / kGroup * 2 * tile_steps(row_bytes) * 32;
+std::size_t tile_bytes(Width width, std::size_t rows, std::size_t row_bytes) {
+  return rows / kGroup * tile_planes(width) * tile_steps(row_bytes) * 32;
 }
 
+template <Width W>
 void load_tile(const std::uint8_t* rows, std::ptrdiff_t stride, std::size_t n, std::size_t row_bytes,
                std::uint8_t* tile) {
+  std::uint8_t tables[2][16];  // the high and the low nibbles of normal levels
+  for (std::size_t code = 0; code < 16; ++code) {
+    tables[0][code] = kNormalLevels[code] >> 4;
+    tables[1][code] = kNormalLevels[code] & 15;
+  }
   const std::size_t steps = tile_steps(row_bytes), plane_bytes = steps * 32;
   const std::ptrdiff_t ahead = prefetch_distance(row_bytes, stride);
   for (std::size_t r = 0; r < (n + kGroup - 1) / kGroup * kGroup; r += 4) {
-    std::uint8_t* const base = tile + r / kGroup * 2 * plane_bytes + r % kGroup * 4;
+    std::uint8_t* const base = tile + r / kGroup * tile_planes(W) * plane_bytes + r % kGroup * 4;
     for (std::size_t j = 0; j < row_bytes; j += 16) {
       __m128i v[4];
       for (std::size_t i = 0; i < 4; ++i) {
@@ -421,8 +449,10 @@ void load_tile(const std::uint8_t* rows, std::ptrdiff_t stride, std::size_t n, s
       const std::size_t here_steps = smaller(4, steps - j / 4);
       for (std::size_t c = 0; c < here_steps; ++c) {
         std::uint8_t* const to = base + (j / 4 + c) * 32;
-        store128(to, high_nibbles(columns[c]));
-        store128(to + plane_bytes, low_nibbles(columns[c]));
+        for_each_index<tile_planes(W)>([&](auto plane) FRAZIL_INLINE {
+          const __m128i codes = plane % 2 == 0 ? high_nibbles(columns[c]) : low_nibbles(columns[c]);
+          store128(to + plane * plane_bytes, W == kNormal4 ? look_up(tables[plane / 2], codes) : codes);
+        });
       }
     }
   }
@@ -463,8 +493,9 @@ void dot_queries(const std::uint8_t* tile, std::size_t n, std::size_t row_bytes,
                  std::int32_t* dots, std::size_t dots_stride) {
   const std::size_t steps = tile_steps(row_bytes), query_stride = planes(W) * plane_stride(row_bytes);
   const std::size_t group_bytes = tile_bytes(W, kGroup, row_bytes);
-  for (std::size_t nibble = 0; nibble < 2; ++nibble) {  // high, low
-    const std::int8_t* const plane = queries + (W == kInt4 ? nibble * plane_stride(row_bytes) : 0);
+  for (std::size_t part = 0; part < tile_planes(W); ++part) {
+    const std::int8_t* const plane = queries + part % planes(W) * plane_stride(row_bytes);
+    const short factor = W != kInt4 && part < planes(W) ? 16 : 1;
     for (std::size_t first = 0; first < steps; first += kChunkSteps) {
       const std::size_t here = smaller(kChunkSteps, steps - first);
       alignas(16) std::int8_t spread[kChunkSteps * Q * 16];
@@ -474,10 +505,9 @@ void dot_queries(const std::uint8_t* tile, std::size_t n, std::size_t row_bytes,
           store128(spread + (step * Q + q) * 16, _mm_set1_epi32(four));
         });
       }
-      const std::uint8_t* const from = tile + (nibble * steps + first) * 32;
+      const std::uint8_t* const from = tile + (part * steps + first) * 32;
       for (std::size_t r = 0; r < n; r += kGroup) {
-        dot_group<Q>(from + r / kGroup * group_bytes, here, spread, W == kInt8 && nibble == 0 ? 16 : 1,
-                     nibble + first > 0, dots + r, dots_stride);
+        dot_group<Q>(from + r / kGroup * group_bytes, here, spread, factor, part + first > 0, dots + r, dots_stride);
       }
     }
   }
@@ -513,7 +543,11 @@ std::uint64_t dot_peak(std::uint64_t rounds, const std::uint8_t* codes, const st
   return rounds * 8 * 16;
 }
 
-constexpr TileKernels kTiles{kGroup, 8, tile_bytes, {load_tile, load_tile}, {dot_tile<kInt4>, dot_tile<kInt8>}};
+constexpr TileKernels kTiles{kGroup,
+                             8,
+                             tile_bytes,
+                             {load_tile<kInt4>, load_tile<kInt8>, load_tile<kNormal4>},
+                             {dot_tile<kInt4>, dot_tile<kInt8>, dot_tile<kNormal4>}};
 
 // ---------------------------------------------------------------- expand
 
@@ -565,8 +599,8 @@ extern constinit const Kernels kernels_sse41{
     .metric_rows = metric_rows<RefineVector>,
     .refine_row = refine_row<RefineVector>,
     .expand = expand,
-    .dot_rows = {dot_rows<kInt4>, dot_rows<kInt8>},
-    .dot_picked = {dot_picked<kInt4>, dot_picked<kInt8>},
+    .dot_rows = {dot_rows<kInt4>, dot_rows<kInt8>, dot_rows<kNormal4>},
+    .dot_picked = {dot_picked<kInt4>, dot_picked<kInt8>, dot_picked<kNormal4>},
     .float_rows = {float_rows<kInt4>, float_rows<kInt8>},
     .select = select,
     .sketch_rows = {sketch_rows<kInt4>, sketch_rows<kInt8>},

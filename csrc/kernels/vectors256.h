@@ -32,6 +32,20 @@ namespace {
 }
 [[maybe_unused]] __m256i low_nibbles(__m256i bytes) { return _mm256_and_si256(bytes, _mm256_set1_epi8(15)); }
 
+// Looks up in a table of 16 bytes.
+[[maybe_unused]] __m256i look_up(const std::uint8_t* table, __m256i codes) {
+  const __m128i sixteen = _mm_loadu_si128(reinterpret_cast<const __m128i*>(table));
+  return _mm256_shuffle_epi8(_mm256_broadcastsi128_si256(sixteen), codes);
+}
+
+// What a plane holds of 32 bytes of a row: the levels of high or of low nibbles, or bytes as they are.
+template <Width W>
+[[maybe_unused]] FRAZIL_INLINE inline __m256i split(__m256i bytes, std::size_t plane) {
+  if constexpr (W == kInt8) return bytes;
+  const __m256i codes = plane == 0 ? high_nibbles(bytes) : low_nibbles(bytes);
+  return W == kNormal4 ? look_up(static_cast<const std::uint8_t*>(kNormalLevels), codes) : codes;
+}
+
 // Lane l of the result is the sum of the lanes of v[l].
 [[maybe_unused]] __m256i sum_each(const __m256i (&v)[8]) {
   __m256i pairs[4], quads[2];
@@ -107,14 +121,14 @@ void dot_rows_by(DotRow&& dot_row, RowAt&& row_at, std::ptrdiff_t ahead, std::si
 // codes.
 constexpr std::size_t kGroup = 16;
 
-// Fills a tile of rows split into the nibbles of each byte, high ones first (`Split`), or taken byte by byte.
-template <bool Split>
-void load_tile(const std::uint8_t* rows, std::ptrdiff_t stride, std::size_t n, std::size_t row_bytes,
-               std::uint8_t* tile) {
+// Fills a tile: split(bytes, plane) gives what the `Planes` planes hold of 32 bytes of a row.
+template <std::size_t Planes, class Split>
+FRAZIL_INLINE inline void load_planes(const std::uint8_t* rows, std::ptrdiff_t stride, std::size_t n,
+                                      std::size_t row_bytes, std::uint8_t* tile, Split&& split) {
   const std::size_t steps = tile_steps(row_bytes), plane_bytes = steps * 64;
   const std::ptrdiff_t ahead = prefetch_distance(row_bytes, stride);
   for (std::size_t r = 0; r < n; r += 8) {
-    std::uint8_t* const base = tile + r / kGroup * (Split ? 2 : 1) * plane_bytes + r % kGroup * 4;
+    std::uint8_t* const base = tile + r / kGroup * Planes * plane_bytes + r % kGroup * 4;
     for (std::size_t j = 0; j < row_bytes; j += 32) {
       __m256i v[8];
       for (std::size_t i = 0; i < 8; ++i) {
@@ -126,12 +140,8 @@ void load_tile(const std::uint8_t* rows, std::ptrdiff_t stride, std::size_t n, s
       const std::size_t here_steps = smaller(8, steps - j / 4);
       for (std::size_t c = 0; c < here_steps; ++c) {
         std::uint8_t* const to = base + (j / 4 + c) * 64;
-        if constexpr (Split) {
-          store256(to, high_nibbles(v[c]));
-          store256(to + plane_bytes, low_nibbles(v[c]));
-        } else {
-          store256(to, v[c]);
-        }
+        for_each_index<Planes>([&](auto plane)
+                                   FRAZIL_INLINE { store256(to + plane * plane_bytes, split(v[c], plane)); });
       }
     }
   }

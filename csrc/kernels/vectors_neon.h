@@ -37,6 +37,14 @@ namespace {
 [[maybe_unused]] uint8x16_t high_nibbles(uint8x16_t bytes) { return vshrq_n_u8(bytes, 4); }
 [[maybe_unused]] uint8x16_t low_nibbles(uint8x16_t bytes) { return vandq_u8(bytes, vdupq_n_u8(15)); }
 
+// What a plane holds of 16 bytes of a row: the levels of high or of low nibbles, or bytes as they are.
+template <Width W>
+[[maybe_unused]] FRAZIL_INLINE inline uint8x16_t split(uint8x16_t bytes, std::size_t plane) {
+  if constexpr (W == kInt8) return bytes;
+  const uint8x16_t codes = plane == 0 ? high_nibbles(bytes) : low_nibbles(bytes);
+  return W == kNormal4 ? vqtbl1q_u8(load128(kNormalLevels), codes) : codes;
+}
+
 // 16 codes as signed bytes, less Bias.
 template <int Bias>
 [[maybe_unused]] int8x16_t signed_codes(uint8x16_t codes) {
@@ -83,7 +91,7 @@ FRAZIL_INLINE inline void four_rows_at_a_time(Products&& products, RowAt row_at,
 template <class Unit, Width W, class RowAt>
 void dot_rows_at(RowAt row_at, std::ptrdiff_t ahead, std::size_t n, std::size_t row_bytes, const std::int8_t* query,
                  std::int32_t* dots) {
-  const std::int8_t* const second = query + (W == kInt4 ? plane_stride(row_bytes) : 0);
+  const std::int8_t* const second = query + (W == kInt8 ? 0 : plane_stride(row_bytes));
   const int32x4_t lack = vdupq_n_s32(lacking<Unit::bias(W), W>(query, row_bytes));
   // Adds the products of `chunks` times 16 bytes of each row, which load(where) reads.
   const auto add_chunks = [&](auto chunks, const std::uint8_t* const(&rows)[4], std::size_t j, int32x4_t(&sums)[4],
@@ -105,7 +113,7 @@ void dot_rows_at(RowAt row_at, std::ptrdiff_t ahead, std::size_t n, std::size_t 
   const auto zero = [](int32x4_t(&sums)[4])
                         FRAZIL_INLINE { for_each_index<4>([&](auto i) FRAZIL_INLINE { sums[i] = vdupq_n_s32(0); }); };
   std::size_t r = 0;
-  constexpr std::integral_constant<std::size_t, W == kInt4 ? 128 : 256> kUsual;  // 256 dimensions, as a constant
+  constexpr std::integral_constant<std::size_t, W == kInt8 ? 256 : 128> kUsual;  // 256 dimensions, as a constant
   if (row_bytes == kUsual) {
     constexpr std::integral_constant<std::size_t, Unit::kChunks> kTogether;
     const auto products = [&](const std::uint8_t* const(&rows)[4], int32x4_t(&sums)[4]) FRAZIL_INLINE {
@@ -195,12 +203,8 @@ void load_tile(const std::uint8_t* rows, std::ptrdiff_t stride, std::size_t n, s
                          FRAZIL_INLINE { vst1q_s8(reinterpret_cast<std::int8_t*>(at), signed_codes<Bias>(codes)); };
     transpose(bytes);
     for_each_index<Rows>([&](auto i) FRAZIL_INLINE {
-      if constexpr (W == kInt4) {
-        put(high_nibbles(bytes[i]), to + 64 * i);
-        put(low_nibbles(bytes[i]), to + kVectors + 64 * i);
-      } else {
-        put(bytes[i], to + 64 * i);
-      }
+      for_each_index<planes(W)>([&](auto plane)
+                                    FRAZIL_INLINE { put(split<W>(bytes[i], plane), to + plane * kVectors + 64 * i); });
     });
   };
   for (std::size_t r = 0; r < padded; r += Rows) {

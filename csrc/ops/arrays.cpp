@@ -24,7 +24,7 @@ Format checked_format(std::int64_t dim, std::int64_t bits, double limit, bool no
     *std::to_chars(given, given + sizeof given - 1, limit).ptr = '\0';  // the shortest that reads back the same
     fail(std::string("limit: expected a number from 1e-6 to 1e6, got ") + given);
   }
-  return {static_cast<std::size_t>(dim), bits == 4 ? kInt4 : kInt8, limit, normal};
+  return {static_cast<std::size_t>(dim), normal ? kNormal4 : bits == 4 ? kInt4 : kInt8, limit};
 }
 
 int checked_query_bits(std::int64_t query_bits) {

@@ -19,9 +19,10 @@ inline constexpr std::size_t kQueriesAtOnce = 12;
 // Codes read, times queries, worth waking a thread for: fewer are done before it has woken.
 inline constexpr std::size_t kBytesPerThread = std::size_t{1} << 19;
 
-// Rows of a block: about 32 KB of codes, and a multiple of every instruction set's tile group.
-inline std::size_t block_rows(std::size_t row_bytes) {
-  return std::clamp<std::size_t>(32768 / row_bytes / 64 * 64, 64, 1024);
+// Rows of a block: about 32 KB of codes, or of what they are expanded to, and a multiple of every instruction set's
+// tile group.
+inline std::size_t block_rows(const Format& format) {
+  return std::clamp<std::size_t>(32768 / format.expanded().row_bytes() / 64 * 64, 64, 1024);
 }
 
 // Computes integer dots of queries with blocks of rows. One per thread.

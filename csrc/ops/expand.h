@@ -29,27 +29,11 @@ class Expander {
   Expander(const Kernels& kernels, const Format& format) : kernels_(kernels), format_(format) {}
 
   const std::uint8_t* rows(const std::uint8_t* at, std::ptrdiff_t& stride, std::size_t n) {
-    if (!format_.normal) return at;
+    if (format_.width != kNormal4) return at;
     rows_.resize(n * format_.dim);
     kernels_.expand(at, stride, n, format_.row_bytes(), kNormalLevels, rows_.data());
     stride = static_cast<std::ptrdiff_t>(format_.dim);
     return rows_.data();
-  }
-
-  // Dots of the rows numbered picked[0 … n - 1] with a query.
-  void dot_picked(const std::uint8_t* at, std::ptrdiff_t stride, const std::uint32_t* picked, std::size_t n,
-                  const std::int8_t* query, std::int32_t* dots) {
-    const Format format = format_.expanded();
-    if (!format_.normal) {
-      return kernels_.dot_picked[format.width](at, stride, picked, n, format.row_bytes(), query, dots);
-    }
-    rows_.resize(n * format.dim);
-    for (std::size_t i = 0; i < n; ++i) {
-      kernels_.expand(at + static_cast<std::ptrdiff_t>(picked[i]) * stride, 0, 1, format_.row_bytes(), kNormalLevels,
-                      rows_.data() + i * format.dim);
-    }
-    kernels_.dot_rows[format.width](rows_.data(), static_cast<std::ptrdiff_t>(format.dim), n, format.row_bytes(), query,
-                                    dots);
   }
 
  private:

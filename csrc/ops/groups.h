@@ -22,7 +22,7 @@ void in_groups(const Format& format, std::size_t queries, std::size_t rows, std:
   const std::size_t candidates = TopK::capacity(k) * sizeof(std::uint64_t);
   const std::size_t most = std::clamp<std::size_t>(kCandidateBytes / candidates, 1, kQueryGroup);
   const unsigned workers = parallel::worth(threads, rows * format.row_bytes() * queries, kBytesPerThread);
-  if (workers == 1 || rows >= std::size_t{workers} * block_rows(format.row_bytes()) * kBlocksAtOnce) {
+  if (workers == 1 || rows >= std::size_t{workers} * block_rows(format) * kBlocksAtOnce) {
     for (std::size_t q = 0; q < queries; q += most) group(q, std::min(queries, q + most), workers);
     return;
   }

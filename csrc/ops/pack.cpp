@@ -153,7 +153,7 @@ void fail_not_finite(const char* name, std::size_t row) {
 
 std::size_t pack_rows(const Kernels& kernels, const Format& format, const FloatMatrix& x, std::size_t begin,
                       std::size_t end, std::uint8_t* out) {
-  if (format.normal) return pack_normal(kernels, format, x, begin, end, out);
+  if (format.width == kNormal4) return pack_normal(kernels, format, x, begin, end, out);
   Kernels::Pack* const kernel = pack_kernels(kernels, x.type)[format.width];
   const double steps = format.steps_per_unit();
   RowReader reader(format, x);

@@ -31,14 +31,12 @@ class Preparer {
     } else {
       const double norm = squares != 0 ? std::sqrt(squares) : 1;
       float* const to = entries(queries_.floats, q);
-      for (std::size_t i = 0; i < values.size(); ++i) to[position(i)] = static_cast<float>(values[i] / norm);
+      for (std::size_t i = 0; i < values.size(); ++i) to[queries_.position(i)] = static_cast<float>(values[i] / norm);
     }
     return true;
   }
 
  private:
-  std::size_t position(std::size_t i) const { return plane_position(format_.width, format_.row_bytes(), i); }
-
   // A query's entries, all of them zero.
   template <class T>
   T* entries(const std::unique_ptr<T[]>& all, std::size_t q) {
@@ -53,7 +51,7 @@ class Preparer {
     const double largest = largest_of(values);
     const double to_steps = 127 / largest;
     for (std::size_t i = 0; i < values.size(); ++i) {
-      to[position(i)] = static_cast<std::int8_t>(std::lrint(values[i] * to_steps));
+      to[queries_.position(i)] = static_cast<std::int8_t>(std::lrint(values[i] * to_steps));
     }
     finish(q, largest / std::sqrt(squares) / 127);
   }
@@ -72,7 +70,7 @@ class Preparer {
     }
     std::int8_t* const to = entries(queries_.integers, q);
     for (std::size_t i = 0; i < values.size(); ++i) {
-      to[position(i)] = static_cast<std::int8_t>(2 * code_at<kInt4>(codes_.data(), i) - 15);
+      to[queries_.position(i)] = static_cast<std::int8_t>(2 * code_at<kInt4>(codes_.data(), i) - 15);
     }
     finish(q, format_.limit / 15);
   }
@@ -125,7 +123,8 @@ Queries prepare_queries(const Kernels& kernels, const Format& format, const Floa
   Queries queries;
   queries.count = x.rows;
   queries.bits = query_bits;
-  queries.stride = planes(format.width) * plane_stride(format.row_bytes());
+  queries.layout = query_bits == 32 ? format.expanded() : format;
+  queries.stride = planes(queries.layout.width) * plane_stride(queries.layout.row_bytes());
   // Not filled with zeros here: that would take a while where there are millions.
   if (x.rows > std::numeric_limits<std::ptrdiff_t>::max() / sizeof(float) / queries.stride) throw std::bad_alloc();
   if (query_bits == 32) {

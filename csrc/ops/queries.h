@@ -14,6 +14,8 @@ struct Queries {
   std::size_t count = 0;
   int bits = 8;        // 4, 8 or 32
   std::size_t stride;  // entries from one query to the next
+  // Whose planes the entries lie in. Of normal levels: integers in those of the codes, floats in those of 8-bit codes.
+  Format layout;
   // bits 4 and 8: a document's score is float(2 * dot - bias) * scale, both steps rounded to float.
   std::unique_ptr<std::int8_t[]> integers;
   std::vector<std::int32_t> bias;
@@ -21,6 +23,7 @@ struct Queries {
   // bits 32
   std::unique_ptr<float[]> floats;
 
+  std::size_t position(std::size_t i) const { return plane_position(layout.width, layout.row_bytes(), i); }
   const std::int8_t* integer(std::size_t q) const { return integers.get() + q * stride; }
   const float* real(std::size_t q) const { return floats.get() + q * stride; }
   // The least dot whose score is greater than `bound`.

@@ -81,12 +81,12 @@ class Loss::Block {
  private:
   // Of the squared error along the vector, beyond what the metric says: in half steps.
   float weight() const {
-    const double half_step = format_.expanded().half_step();
+    const double half_step = format_.half_step();
     return static_cast<float>((kAlong - 1) * half_step * half_step);
   }
 
   std::size_t code_of(const std::uint8_t* row, std::size_t i) const {
-    return static_cast<std::size_t>(format_.width == kInt4 ? code_at<kInt4>(row, i) : code_at<kInt8>(row, i));
+    return static_cast<std::size_t>(format_.width == kInt8 ? code_at<kInt8>(row, i) : code_at<kInt4>(row, i));
   }
 
   void store(std::uint8_t* row) const {
@@ -103,7 +103,7 @@ class Loss::Block {
     double squares = 0;
     const std::vector<double>& x = reader_.doubles(number, squares);
     zero_[r] = squares == 0;
-    const double scale = zero_[r] ? 0 : 2 * (format_.expanded().steps_per_unit() / std::sqrt(squares));
+    const double scale = zero_[r] ? 0 : 2 * (format_.steps_per_unit() / std::sqrt(squares));
     float* const values = values_.data() + r * stride_;
     float* const errors = errors_.data() + r * stride_;
     float* const bends = bends_.data() + r * stride_;
@@ -139,8 +139,8 @@ Loss::Loss(const Format& format, const Metric* metric)
       stride_((format.dim + kRefineAlign - 1) / kRefineAlign * kRefineAlign),
       diagonal_(stride_, 1.0f) {
   for (int code = 0; code <= format.last(); ++code) {
-    const int level = format.normal ? kNormalLevels[code] : code;
-    levels_.push_back(static_cast<float>(2 * level - format.expanded().levels()));
+    const int level = format.width == kNormal4 ? kNormalLevels[code] : code;
+    levels_.push_back(static_cast<float>(2 * level - format.levels()));
   }
   if (metric == nullptr) return;
   if (metric->dim != format.dim) {

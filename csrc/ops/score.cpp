@@ -16,24 +16,24 @@ constexpr std::size_t kQueryGroup = 256;  // queries of a task
 
 }  // namespace
 
-void score(const Format& stored, const FloatMatrix& x, const CodeMatrix& codes, int query_bits, unsigned threads,
+void score(const Format& format, const FloatMatrix& x, const CodeMatrix& codes, int query_bits, unsigned threads,
            float* out) {
   const DefaultFloatEnvironment environment;
   const Kernels& kernels = dispatch::table();
-  const Format format = stored.expanded();
   const Queries queries = prepare_queries(kernels, format, x, query_bits, threads);
   if (queries.count == 0 || codes.rows == 0) return;
 
   // A task is a block of rows against a group of queries.
-  const std::size_t rows_at_once = block_rows(format.row_bytes());
+  const std::size_t rows_at_once = block_rows(format);
   const std::size_t row_blocks = (codes.rows + rows_at_once - 1) / rows_at_once;
   const std::size_t query_groups = (queries.count + kQueryGroup - 1) / kQueryGroup;
-  const float half_step = static_cast<float>(format.half_step());
+  const Format expanded = format.expanded();
+  const float half_step = static_cast<float>(expanded.half_step());
   parallel::Chunks tasks(row_blocks * query_groups, 1);
   const std::size_t work = codes.rows * format.row_bytes() * queries.count;
   parallel::run(parallel::worth(threads, work, kBytesPerThread), [&](unsigned) {
     BlockDots dots(kernels, format);
-    Expander expander(kernels, stored);
+    Expander expander(kernels, format);
     const std::vector<std::int32_t> least(kQueryGroup, std::numeric_limits<std::int32_t>::min());  // all are wanted
     std::size_t task = 0, end = 0;
     while (tasks.next(task, end)) {
@@ -41,12 +41,13 @@ void score(const Format& stored, const FloatMatrix& x, const CodeMatrix& codes, 
       const std::size_t n = std::min(rows_at_once, codes.rows - first_row);
       const std::size_t first = task % query_groups * kQueryGroup, last = std::min(first + kQueryGroup, queries.count);
       std::ptrdiff_t stride = codes.stride;
-      const std::uint8_t* const rows = expander.rows(codes.row(first_row), stride, n);
+      const std::uint8_t* rows = codes.row(first_row);
       if (queries.bits == 32) {
+        rows = expander.rows(rows, stride, n);
         for (std::size_t q = first; q < last; ++q) {
           parallel::checkpoint();
-          kernels.float_rows[format.width](rows, stride, n, format.row_bytes(), queries.real(q), half_step,
-                                           out + q * codes.rows + first_row);
+          kernels.float_rows[expanded.width](rows, stride, n, expanded.row_bytes(), queries.real(q), half_step,
+                                             out + q * codes.rows + first_row);
         }
         continue;
       }

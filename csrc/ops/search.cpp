@@ -18,33 +18,34 @@ namespace {
 // What one thread knows of a group of queries.
 class Scan {
  public:
-  Scan(const Kernels& kernels, const Format& stored, const Queries& queries, std::size_t first, std::size_t last,
+  Scan(const Kernels& kernels, const Format& format, const Queries& queries, std::size_t first, std::size_t last,
        std::size_t k)
       : kernels_(kernels),
-        format_(stored.expanded()),
+        format_(format),
         queries_(queries),
         first_(first),
         last_(last),
-        expander_(kernels, stored),
-        dots_(kernels, format_),
+        expander_(kernels, format),
+        dots_(kernels, format),
         best_(last - first, TopK(k)),
         least_(last - first, std::numeric_limits<std::int32_t>::min()),
-        picked_(block_rows(format_.row_bytes())),
+        picked_(block_rows(format)),
         scores_(queries.bits == 32 ? picked_.size() : 0) {}
 
   // Scores the rows of one block; row numbers are counted from `origin`.
   void block(const std::uint8_t* data, std::ptrdiff_t stride, std::size_t n, const std::int64_t* rows,
              std::int64_t first, std::int64_t origin) {
-    data = expander_.rows(data, stride, n);
     const auto row = [&](std::size_t i) {
       return static_cast<std::uint32_t>((rows ? rows[i] : first + static_cast<std::int64_t>(i)) - origin);
     };
     if (queries_.bits == 32) {
-      const float half_step = static_cast<float>(format_.half_step());
+      const Format format = format_.expanded();
+      const float half_step = static_cast<float>(format.half_step());
+      data = expander_.rows(data, stride, n);
       for (std::size_t q = first_; q < last_; ++q) {
         parallel::checkpoint();
-        kernels_.float_rows[format_.width](data, stride, n, format_.row_bytes(), queries_.real(q), half_step,
-                                           scores_.data());
+        kernels_.float_rows[format.width](data, stride, n, format.row_bytes(), queries_.real(q), half_step,
+                                          scores_.data());
         TopK& best = best_[q - first_];
         for (std::size_t i = 0; i < n; ++i) {
           if (scores_[i] > best.bound()) best.push(scores_[i], row(i));  // rows ascend: equal ones come too late
@@ -66,7 +67,7 @@ class Scan {
 
  private:
   const Kernels& kernels_;
-  const Format format_;
+  const Format& format_;
   const Queries& queries_;
   const std::size_t first_, last_;
   Expander expander_;
@@ -89,7 +90,7 @@ class Search {
         columns_(columns),
         scores_(scores),
         rows_(rows),
-        block_rows_(block_rows(format.expanded().row_bytes())) {}
+        block_rows_(block_rows(format)) {}
 
   // Searches for queries first … last - 1 with all threads sharing the rows.
   void group(std::size_t first, std::size_t last, unsigned threads) {
@@ -140,11 +141,11 @@ void search(const Format& format, const FloatMatrix& x, const CodeMatrix& codes,
             const AllowedRows& allowed, unsigned threads, float* scores, std::int64_t* rows) {
   const DefaultFloatEnvironment environment;
   const Kernels& kernels = dispatch::table();
-  const Queries queries = prepare_queries(kernels, format.expanded(), x, query_bits, threads);
+  const Queries queries = prepare_queries(kernels, format, x, query_bits, threads);
   if (queries.count == 0 || columns == 0) return;
 
   Search search(kernels, format, queries, codes, allowed, columns, scores, rows);
-  in_groups(format.expanded(), queries.count, allowed.count(), columns, threads,
+  in_groups(format, queries.count, allowed.count(), columns, threads,
             [&](std::size_t first, std::size_t last, unsigned workers) { search.group(first, last, workers); });
 }
 

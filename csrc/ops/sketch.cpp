@@ -244,7 +244,7 @@ void SketchQueries::prepare(std::size_t q, std::uint8_t* tables) {
   std::fill(values_.begin(), values_.end(), 0.0);
   double squares = 0, at_centre = 0, centre_squares = 0;
   for (std::size_t i = 0; i < shape.dim; ++i) {
-    const std::size_t position = plane_position(format_.width, format_.row_bytes(), i);
+    const std::size_t position = source_.position(i);
     const double value = source_.bits == 32 ? static_cast<double>(source_.real(q)[position])
                                             : static_cast<double>(source_.integer(q)[position]);
     const auto centre = static_cast<double>(sketch_.centre[i]);

@@ -35,7 +35,7 @@ using SharedBounds = std::vector<std::atomic<float>>;
 // What a search is about, the same for all threads.
 struct Task {
   const Kernels& kernels;
-  const Format& stored;
+  const Format& format;
   const Queries& queries;
   const SketchQueries& ready;
   const CodeMatrix& codes;
@@ -44,17 +44,17 @@ struct Task {
 
   // As search without a sketch scores it.
   float score_of(std::size_t q, std::size_t row, Expander& expander) const {
-    const Format format = stored.expanded();
-    std::ptrdiff_t stride = 0;
-    const std::uint8_t* const at = expander.rows(codes.row(row), stride, 1);
     if (queries.bits == 32) {
+      const Format expanded = format.expanded();
+      std::ptrdiff_t stride = 0;
+      const std::uint8_t* const at = expander.rows(codes.row(row), stride, 1);
       float score = 0;
-      kernels.float_rows[format.width](at, 0, 1, format.row_bytes(), queries.real(q),
-                                       static_cast<float>(format.half_step()), &score);
+      kernels.float_rows[expanded.width](at, 0, 1, expanded.row_bytes(), queries.real(q),
+                                         static_cast<float>(expanded.half_step()), &score);
       return score;
     }
     std::int32_t dot = 0;
-    kernels.dot_rows[format.width](at, 0, 1, format.row_bytes(), queries.integer(q), &dot);
+    kernels.dot_rows[format.width](codes.row(row), 0, 1, format.row_bytes(), queries.integer(q), &dot);
     return queries.score(q, dot);
   }
 };
@@ -68,7 +68,7 @@ class SketchScan {
         first_(first),
         origin_(origin),
         shared_(shared),
-        expander_(task.kernels, task.stored),
+        expander_(task.kernels, task.format),
         rows_(kChunkRows * kQueriesAtOnce),
         bounds_(rows_.size()),
         dots_(kScoredAtOnce),
@@ -167,8 +167,9 @@ class SketchScan {
         for (std::size_t j = begin; j < end; ++j) push(j, task_.score_of(q, origin_ + picks.numbers[j], expander_));
         continue;
       }
-      expander_.dot_picked(task_.codes.row(origin_), task_.codes.stride, picks.numbers.data() + begin, end - begin,
-                           task_.queries.integer(q), dots_.data());
+      task_.kernels.dot_picked[task_.format.width](task_.codes.row(origin_), task_.codes.stride,
+                                                   picks.numbers.data() + begin, end - begin, task_.format.row_bytes(),
+                                                   task_.queries.integer(q), dots_.data());
       const std::int32_t threshold = task_.queries.least_dot(q, least);
       const std::size_t good = task_.kernels.select(dots_.data(), end - begin, threshold, good_.data());
       for (std::size_t j = 0; j < good; ++j) push(begin + good_[j], task_.queries.score(q, dots_[good_[j]]));
@@ -221,7 +222,7 @@ void search_group(const Task& task, std::size_t first, std::size_t last, std::si
     }
   }
   // The best by min(score, bound); what is answered is their scores.
-  Expander expander(task.kernels, task.stored);
+  Expander expander(task.kernels, task.format);
   for (std::size_t q = first; q < last; ++q) {
     std::vector<Hit>& best = hits[q - first];
     if (best.size() > columns) keep_best(best, columns, std::less<>());
@@ -235,18 +236,17 @@ void search_group(const Task& task, std::size_t first, std::size_t last, std::si
 
 }  // namespace
 
-void search_by_sketch(const Format& stored, const FloatMatrix& x, const CodeMatrix& codes, const Sketch& sketch,
+void search_by_sketch(const Format& format, const FloatMatrix& x, const CodeMatrix& codes, const Sketch& sketch,
                       double width, std::size_t columns, int query_bits, const AllowedRows& allowed, unsigned threads,
                       float* scores, std::int64_t* rows) {
   const DefaultFloatEnvironment environment;
   const Kernels& kernels = dispatch::table();
-  const Format format = stored.expanded();
   const Queries queries = prepare_queries(kernels, format, x, query_bits, threads);
   if (queries.count == 0 || columns == 0) return;
   in_groups(format, queries.count, allowed.count(), columns, threads,
             [&](std::size_t first, std::size_t last, unsigned workers) {
               const SketchQueries ready(format, queries, first, last, sketch, width);
-              const Task task{kernels, stored, queries, ready, codes, sketch, allowed};
+              const Task task{kernels, format, queries, ready, codes, sketch, allowed};
               search_group(task, first, last, columns, workers, scores, rows);
             });
 }

@@ -36,17 +36,17 @@ void Decoder::fill(void* to, std::size_t size) {
 }
 
 Format Decoder::format() {
-  const Width width = coin() ? kInt8 : kInt4;
+  Width width = coin() ? kInt8 : kInt4;
   const std::size_t most = byte() % 16 == 0 ? kMaxDim : 300;
   std::size_t dim = kMinDim + below(most - kMinDim + 1);
   if (width == kInt4) dim = dim / 2 * 2;
-  const bool normal = width == kInt4 && byte() % 4 == 0;  // which only operations look at
+  if (width == kInt4 && byte() % 4 == 0) width = kNormal4;
   // Any limit: from 2^-19 to less than 2^19, which is within 1e-6 … 1e6.
   double limit = 0;
   std::uint8_t bits[sizeof limit];
   write_float(FloatType::kDouble, static_cast<int>(below(coin() ? 38 : 4)) - (coin() ? 19 : 3), word() >> 1, bits);
   std::memcpy(&limit, bits, sizeof limit);
-  return {dim, width, std::clamp(limit, kMinLimit, kMaxLimit), normal};
+  return {dim, width, std::clamp(limit, kMinLimit, kMaxLimit)};
 }
 
 Layout Decoder::layout() {
@@ -157,7 +157,7 @@ void Fuzzer::compare(std::size_t outputs, Fn&& fn) {
 }
 
 void Fuzzer::pack(Decoder& decoder, FloatType type) {
-  const Format format = decoder.format();
+  const Format format = decoder.format().expanded();
   const Layout layout = decoder.layout();
   const std::size_t n = decoder.below(20), row_bytes = format.dim * size_of(type);
   const Bytes rows = decoder.floats(type, n, format.dim);
@@ -189,7 +189,7 @@ void Fuzzer::expand(Decoder& decoder) {
 }
 
 void Fuzzer::unpack(Decoder& decoder) {
-  const Format format = decoder.format();
+  const Format format = decoder.format().expanded();
   const Layout layout = decoder.layout();
   const std::size_t n = decoder.below(20);
   const Bytes rows = decoder.bytes(n * format.row_bytes());
@@ -249,7 +249,7 @@ void Fuzzer::tile(Decoder& decoder) {
 }
 
 void Fuzzer::float_rows(Decoder& decoder) {
-  const Format format = decoder.format();
+  const Format format = decoder.format().expanded();
   const Layout layout = decoder.layout();
   const std::size_t n = decoder.below(20), row_bytes = format.row_bytes();
   const Bytes rows = decoder.bytes(n * row_bytes);
@@ -281,7 +281,7 @@ void Fuzzer::select(Decoder& decoder) {
 }
 
 void Fuzzer::sketch_rows(Decoder& decoder) {
-  const Format format = decoder.format();
+  const Format format = decoder.format().expanded();
   const Layout layout = decoder.layout();
   const std::size_t n = 1 + decoder.below(kSketchRows);
   const Bytes rows = decoder.bytes(n * format.row_bytes());

@@ -57,16 +57,19 @@ const char* name_of(FloatType type) {
   static constexpr const char* kNames[] = {"half", "bfloat16", "single", "double"};
   return kNames[static_cast<int>(type)];
 }
-const char* name_of(Width width) { return width == kInt4 ? "int4" : "int8"; }
+const char* name_of(Width width) {
+  static constexpr const char* kNames[] = {"int4", "int8", "normal"};
+  return kNames[width];
+}
 std::size_t size_of(FloatType type) {
   static constexpr std::size_t kSizes[] = {2, 2, 4, 8};
   return kSizes[static_cast<int>(type)];
 }
 
-Format format_of(Width width, std::size_t dim, bool normal) {
+Format format_of(Width width, std::size_t dim) {
   std::size_t root = 1;
   while (root * root < dim) ++root;
-  return {dim, width, std::min(0.875, 3.0 / static_cast<double>(root)), normal};
+  return {dim, width, std::min(0.875, 3.0 / static_cast<double>(root))};
 }
 
 void write_float(FloatType type, int exponent, std::uint64_t word, std::uint8_t* to) {

@@ -44,7 +44,7 @@ const char* name_of(Width width);
 std::size_t size_of(FloatType type);
 
 // A limit that suits vectors of so many dimensions: some of their values are beyond it.
-Format format_of(Width width, std::size_t dim, bool normal = false);
+Format format_of(Width width, std::size_t dim);
 
 // Writes ±2^exponent * 1.fraction, the fraction being the lower bits of `word`, the sign its highest; subnormal,
 // without the leading 1, where the exponent is too small for the type, as kSubnormal always is.

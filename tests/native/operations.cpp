@@ -31,7 +31,7 @@ std::uint64_t digest_of(const Guarded& output, std::uint64_t state = kFnvStart) 
 Operations::Operations(const Format& format)
     : format_(format),
       n_(std::min(kCodeBytes / format.row_bytes(), kMostRows) + 700),
-      suffix_(std::string(" ") + (format.normal ? "normal" : name_of(format.width)) + " " + std::to_string(format.dim)),
+      suffix_(std::string(" ") + name_of(format.width) + " " + std::to_string(format.dim)),
       metric_(metric_matrix(format.dim, format.dim)),
       query_matrix_(matrix(FloatType::kSingle, kQueries, 1, "op queries", queries_)),
       code_matrix_{} {
@@ -169,8 +169,8 @@ void run_operations(const Sets& sets, Report& report, Golden& golden, bool quick
         std::pair(kInt8, 3), std::pair(kInt8, 256), std::pair(kInt8, 1023)}) {
     if (!quick || formats.size() < 2) formats.push_back(format_of(width, static_cast<std::size_t>(dim)));
   }
-  formats.push_back(format_of(kInt4, 256, true));
-  if (!quick) formats.push_back(format_of(kInt4, 30, true));
+  formats.push_back(format_of(kNormal4, 256));
+  if (!quick) formats.push_back(format_of(kNormal4, 30));
   for (const Format& format : formats) {
     dispatch::force("scalar");  // builds the sketch
     Operations operations(format);

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from frazil import ARCTIC_INT4, ARCTIC_INT8, Codec, Hits, Sketch
+from frazil import ARCTIC_INT4, ARCTIC_INT8, Codec, Hits, Metric, Sketch
 from frazil.bench.blocks import Floats, search_floats
 from frazil.bench.cases import K, Search, WrongAnswer, expected_hits
 from frazil.bench.data import Vectors
@@ -23,6 +23,8 @@ from frazil.bench.results import Line, Table
 from frazil.bench.timing import Contestant, interleave, median
 
 __all__ = ["measure_peers"]
+
+_SAMPLE = 16_384  # rows that a metric is fitted to, about
 
 
 @dataclass
@@ -53,11 +55,15 @@ def measure_peers(options: Options, vectors: Vectors, show: Callable[[Table], No
     some = vectors.queries(max(1, options.queries))
     some /= np.maximum(np.linalg.norm(some, axis=1, keepdims=True), np.float32(1e-30))
     batches = {"peers-one": some[:1], "peers-batch": some}
-    ours = [
-        entry
-        for codec in (ARCTIC_INT4, ARCTIC_INT8)
-        for entry in _frazil(codec, x, list(batches.values()), options.sets[0])
+    metric, normal = Metric.fit(x[:: -(-len(x) // _SAMPLE)]), Codec(x.shape[1], 4, spacing="normal")
+    codes = [
+        ("frazil 4 bits", ARCTIC_INT4, ARCTIC_INT4.pack(x)),
+        ("frazil 4 bits, refined", ARCTIC_INT4, ARCTIC_INT4.pack(x, refine=metric)),
+        ("frazil 4 bits, normal, refined", normal, normal.pack(x, refine=metric)),
+        ("frazil 8 bits", ARCTIC_INT8, ARCTIC_INT8.pack(x)),
     ]
+    ours = [entry for one in codes for entry in _frazil(*one, list(batches.values()), options.sets[0])]
+    del codes
     missing: list[str] = []
     with progress("building peers", len(PEERS)) as step:
         entries = [*ours, *_build(x, list(batches.values()), missing, step)]
@@ -72,9 +78,8 @@ def measure_peers(options: Options, vectors: Vectors, show: Callable[[Table], No
     return [*missing, *missing_packers]
 
 
-def _frazil(codec: Codec, x: Floats, batches: list[Floats], isa: str) -> list[_Entry]:
-    """Pack, and find the answers that `scalar` agrees with: of a full scan, and of a search by a sketch."""
-    codes = codec.pack(x)
+def _frazil(name: str, codec: Codec, codes: NDArray[np.uint8], batches: list[Floats], isa: str) -> list[_Entry]:
+    """Find the answers that `scalar` agrees with: of a full scan, and of a search by a sketch."""
     entries = []
     for sketch in (None, Sketch.build(codec, codes)):
 
@@ -85,9 +90,8 @@ def _frazil(codec: Codec, x: Floats, batches: list[Floats], isa: str) -> list[_E
             return search(queries, 1).rows
 
         first = {len(queries): expected_hits(search, queries).rows for queries in batches}
-        size = codec.row_bytes + (0 if sketch is None else sketch.data.nbytes / len(x))
-        name = f"frazil {codec.bits} bits" + ("" if sketch is None else ", sketch")
-        entries.append(_Entry(name, Built(size, rows), first, isa))
+        size = codec.row_bytes + (0 if sketch is None else sketch.data.nbytes / len(codes))
+        entries.append(_Entry(name + ("" if sketch is None else ", sketch"), Built(size, rows), first, isa))
     return entries
 
 
