@@ -17,18 +17,19 @@ class SplitQuery {
  public:
   SplitQuery(const std::int8_t* query, std::size_t row_bytes) : entries{} {
     const std::size_t stride = plane_stride(row_bytes);
-    const std::int8_t* low = query;
-    if constexpr (W != kInt4) {
+    if constexpr (W == kInt4) {
+      entries.low[0] = query;
+      entries.low[1] = query + stride;
+    } else {
       for (std::size_t i = 0; i < planes(W) * stride; ++i) {
         const int high = (query[i] + 8) >> 4;
         high_[i] = static_cast<std::int8_t>(high);
         low_[i] = static_cast<std::int8_t>(query[i] - 16 * high);
       }
-      low = low_;
-    }
-    for (std::size_t plane = 0; plane < planes(W); ++plane) {
-      entries.low[plane] = low + plane * stride;
-      entries.high[plane] = high_ + plane * stride;
+      for (std::size_t plane = 0; plane < planes(W); ++plane) {
+        entries.low[plane] = low_ + plane * stride;
+        entries.high[plane] = high_ + plane * stride;
+      }
     }
   }
   SplitQuery(const SplitQuery&) = delete;
