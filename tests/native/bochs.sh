@@ -8,7 +8,7 @@
 # the rest: bochs bochs-term bochsbios vgabios busybox-static grub-pc-bin grub-common xorriso mtools cpio. --quick takes some 4 minutes.
 #
 # AVX-VNNI came with Bochs 3.0, which Debian has from trixie on; elsewhere build it (./configure --enable-x86-64 --enable-cpu-level=6
-# --enable-avx --enable-evex --enable-handlers-chaining --with-nogui; without its debugger it is three times as fast), and then
+# --enable-avx --enable-evex --enable-handlers-chaining --with-nogui), and then
 #
 #   BOCHS=.../bochs BOCHS_DISPLAY=nogui BOCHS_CPU=arrow_lake tests/native/bochs.sh KERNEL --only avxvnni
 set -euo pipefail
@@ -67,7 +67,7 @@ com1: enabled=1, mode=file, dev="$work/serial"
 log: $work/log
 BOCHS
 run="$bochs -q -f '$work/bochsrc'"
-if "$bochs" --help 2>&1 | grep -q -e -rc; then  # One with a debugger, such as Debian's, asks what to do.
+if grep -q -e -rc <<<"$("$bochs" --help 2>&1)"; then  # One with a debugger, such as Debian's, asks what to do.
   echo continue >"$work/debugger"
   run+=" -rc '$work/debugger'"
 fi
