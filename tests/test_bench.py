@@ -275,7 +275,7 @@ def test_wrong_data(array, message, tmp_path, capsys):
         (("--sets", "abacus"), "sets: expected some of"),
         (
             ("--only", "abacus"),
-            "only: expected some of single, small, batch, sketch, float, pack, unpack; got 'abacus'",
+            "only: expected some of single, small, batch, normal, sketch, float, pack, unpack; got 'abacus'",
         ),
         (("--data", "/no/such.npy"), "data: there is no file '/no/such.npy'"),
         (("--json", "/no/such/folder/a.json"), "there is no folder '/no/such/folder'"),

@@ -19,6 +19,7 @@ __all__ = [
     "Search",
     "Setup",
     "WrongAnswer",
+    "by_normal_levels",
     "by_sketch",
     "expected_hits",
     "pack",
@@ -87,6 +88,12 @@ def by_sketch(setup: Setup, codes: NDArray[np.uint8], query_bits: int) -> Search
     return lambda queries, threads: setup.codec.search(
         queries, codes, K, query_bits=query_bits, sketch=sketch, threads=threads
     )
+
+
+def by_normal_levels(setup: Setup, codes: NDArray[np.uint8], query_bits: int) -> Search:
+    """Search the same bytes as codes of normal spacing."""
+    codec = Codec(setup.codec.dim, 4, spacing="normal")
+    return lambda queries, threads: codec.search(queries, codes, K, query_bits=query_bits, threads=threads)
 
 
 def _full_scan(setup: Setup, codes: NDArray[np.uint8], query_bits: int) -> Search:

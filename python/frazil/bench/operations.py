@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from frazil.bench.cases import Case, Setup, by_sketch, pack, search, unpack
+from frazil.bench.cases import Case, Setup, by_normal_levels, by_sketch, pack, search, unpack
 from frazil.bench.options import Options
 
 __all__ = ["OPERATIONS", "Operation", "select"]
@@ -30,6 +30,9 @@ class Operation:
     note: str = ""
 
 
+_NORMAL_NOTE = (
+    "Sets that sum products up in 16 bits (AVX2, SSE4.1, NEON) take two for each of these: half of the limit is theirs."
+)
 _SKETCH_NOTE = "The limit is that of a full scan, which reads all codes: a search by a sketch need not keep to it."
 _PACK_NOTE = "Counted are the bytes read of the dimensions kept; the limit reads the same bytes and writes none."
 
@@ -55,6 +58,24 @@ OPERATIONS = (
         lambda o: o.batch_rows,
         search(None),
         scalar_share=16,
+    ),
+    Operation(
+        "normal-single",
+        "search, normal spacing, one query, {rows:,} {vectors} rows",
+        "rows",
+        ("memory",),
+        lambda o: o.rows,
+        search(1, prepare=by_normal_levels),
+    ),
+    Operation(
+        "normal-batch",
+        "search, normal spacing, {queries} queries, {rows:,} {vectors} rows",
+        "pairs",
+        ("dot",),
+        lambda o: o.batch_rows,
+        search(None, prepare=by_normal_levels),
+        scalar_share=16,
+        note=_NORMAL_NOTE,
     ),
     Operation(
         "sketch-single",
