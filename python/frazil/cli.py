@@ -240,7 +240,7 @@ def _add_bench_options(bench: argparse.ArgumentParser) -> None:
         type=_names,
         default=(),
         metavar="A,B",
-        help="these operations: single, small, batch, normal, sketch, float, pack, unpack (default: all; not with --peers)",
+        help="these: single, small, batch, normal, sketch, float, pack, unpack (default: all; not with --peers)",
     )
     for name, what in (
         ("rows", "rows of a search for one query (default: 4000000)"),
