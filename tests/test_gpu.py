@@ -60,7 +60,8 @@ def small_tiles(monkeypatch):
     """Make several tiles of few rows, and several blocks of few queries."""
     for module in (launches, backend):
         monkeypatch.setattr(module, "TILE", 16)
-    monkeypatch.setattr(launches, "_MOST_QUERIES", 16)
+    for module in (launches, backend):
+        monkeypatch.setattr(module, "MOST_QUERIES", 16)
 
 
 def host(x):
