@@ -188,7 +188,8 @@ def launch(codec: Codec, queries: Queries, piece: Slice, out: torch.Tensor, kind
                 **common,
             )
         return
-    at_once = max(16, min(MOST_QUERIES, triton.next_power_of_2(count)))
+    most = MOST_QUERIES if kind == "runs" else MOST_QUERIES // 2  # all the scores' addresses take registers, too
+    at_once = max(16, min(most, triton.next_power_of_2(count)))
     plane = queries.plane
     is_held = plane == triton.next_power_of_2(plane) and MOST_QUERIES * queries.values.stride(0) <= _HELD_BYTES
     with _on(device):
@@ -214,7 +215,7 @@ def launch(codec: Codec, queries: Queries, piece: Slice, out: torch.Tensor, kind
             QUERIES=at_once,
             STEP=plane if is_held else PLANE,
             HELD=is_held,
-            num_warps=8 if at_once == MOST_QUERIES else 4,
+            num_warps=8 if at_once == most else 4,
             num_stages=3 if codec.row_bytes <= 128 else 2,  # of codes, beside the queries
             **common,
         )

@@ -103,9 +103,9 @@ def _integer_dots(
 ):
     """Return sums of products of a query's integers and codes, those of 8 bits less 128, int32 (TILE,)."""
     total = tl.zeros((TILE,), tl.int32)
-    for start in range(0, ROW_BYTES, 64):
-        bytes_ = start + tl.arange(0, 64)
-        b = _loaded(at, bytes_, ROW_BYTES, 64)
+    for start in range(0, ROW_BYTES, 32):
+        bytes_ = start + tl.arange(0, 32)
+        b = _loaded(at, bytes_, ROW_BYTES, 32)
         q = tl.load(query + bytes_).to(tl.int32)
         if BITS == 4:
             odd = tl.load(query + plane_stride + bytes_).to(tl.int32)
