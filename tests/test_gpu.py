@@ -55,10 +55,15 @@ def put(request):
         yield lambda x: torch.as_tensor(x).cuda()
 
 
+@pytest.fixture
+def is_interpreted(request, put):
+    return request.node.callspec.params["put"] == "interpreted"
+
+
 @pytest.fixture(autouse=True)
-def small_tiles(put, request, monkeypatch):
+def small_tiles(is_interpreted, monkeypatch):
     """Make, interpreted, several tiles of few rows, runs of 2 of them, and several blocks of few queries."""
-    if request.node.callspec.params["put"] == "interpreted":
+    if is_interpreted:
         for module in (launches, backend):
             monkeypatch.setattr(module, "TILE", 16)
             monkeypatch.setattr(module, "MOST_QUERIES", 16)
@@ -292,11 +297,11 @@ def test_allow(put, case, place):
         assert_hits(hits, codec.search(queries, codes, k, query_bits=query_bits, allow=allow))
 
 
-def test_many_best(put, monkeypatch):
+def test_many_best(put, is_interpreted, monkeypatch):
     """More than there are tiles, and 10,000 of them."""
     codec = Codec(2, 8)
     codes, queries = random_codes(10_050, codec), vectors(1, 2)
-    for module in (launches, backend):
+    for module in (launches, backend) if is_interpreted else ():
         monkeypatch.setattr(module, "TILE", 1024)
     assert_hits(codec.search(put(queries), put(codes), 10_000), codec.search(queries, codes, 10_000))
 
@@ -452,9 +457,9 @@ def test_length_of_runs():
     assert launches.run_length(78_125, 1_000, 1024, host_device) == 1
 
 
-def test_rows_farther_apart_than_32_bits_count(put, tmp_path, request):
+def test_rows_farther_apart_than_32_bits_count(put, is_interpreted, tmp_path):
     """In files that are sparse: only what is looked at takes memory."""
-    if request.node.callspec.params["put"] != "interpreted":
+    if not is_interpreted:
         pytest.skip("test_gpu_large.py has rows beside each other")
     codec, x, stride = Codec(32, 4), vectors(5, 32), (1 << 30) + 64
     far = np.memmap(tmp_path / "codes", np.uint8, "w+", shape=(5 * stride,))
@@ -474,8 +479,10 @@ def test_rows_farther_apart_than_32_bits_count(put, tmp_path, request):
 
 
 @pytest.mark.parametrize("architecture", [90, pytest.param(80, marks=pytest.mark.soak)])
-def test_kernels_compile(architecture, tmp_path):
+def test_kernels_compile(architecture, is_interpreted, tmp_path):
     """For GPUs that need not be here: to the operations that docs/format.md fixes, and to fast instructions."""
+    if not is_interpreted:
+        pytest.skip("needs no GPU")
     environment = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
     environment["TRITON_CACHE_DIR"] = str(tmp_path)
     command = [sys.executable, str(Path(__file__).with_name("compiled_kernels.py")), str(architecture)]
@@ -487,7 +494,7 @@ def test_kernels_compile(architecture, tmp_path):
     assert {kernel["name"] for kernel in kernels} == names
     for kernel in kernels:
         kinds = kernel["kinds"]
-        assert kernel["stack"] <= 16, kernel["name"]  # next to nothing is spilled
+        assert kernel["stack"] <= (0 if architecture == 90 else 64), kernel["name"]  # nothing, or little, is spilled
         assert kernel["shared"] <= 99 << 10, kernel["name"]  # of GPUs that have less than those of data centres
         for kind in kinds:
             assert not kind.startswith(("fma.", "mad.rn")), (kernel["name"], kind)
