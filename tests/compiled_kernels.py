@@ -1,8 +1,9 @@
 """Compile every kernel as the library launches it, for a GPU that need not be there, and print what it consists of.
 
-Usage: python compiled_kernels.py ARCHITECTURE, e.g. 90. Prints JSON: for each launch the kernel's name, the kinds of
-PTX instructions, and the bytes of stack that ptxas needed for registers that it spilled. Nothing is run: what the
-library gets back means nothing.
+Usage: python compiled_kernels.py ARCHITECTURE, e.g. 90. Prints JSON: for each kernel its name, the kinds of PTX
+instructions, its registers, the bytes of shared memory, and those of stack that ptxas needed for registers that it
+spilled; and the names of those that were compiled anew when only numbers of rows, queries and answers changed. Nothing
+is run: what the library gets back means nothing.
 """
 
 import contextlib
@@ -21,6 +22,7 @@ from triton.runtime.jit import JITFunction
 
 import frazil
 from frazil.backends import launches
+from frazil.backends import triton as backend
 
 ARCHITECTURE = int(sys.argv[1])
 CUOBJDUMP = Path(triton.__file__).parent / "backends" / "nvidia" / "bin" / "cuobjdump"
@@ -47,23 +49,32 @@ def on_gpu(array):
     return torch.from_numpy(array).as_subclass(OnGpu)
 
 
-found = []
+found = {}
+ASYNC = "cp.async.cg.shared.global"  # which inline assembly holds
 
 
 def compile_only(self, *arguments, grid, warmup, **options):
     kernel = run(self, *arguments, grid=grid, warmup=True, **options)
+    if kernel.hash in found:
+        return
     kinds = re.findall(r"^\s+(?:@%?!?\w+ )?([a-z][\w.:]+)", kernel.asm["ptx"], re.MULTILINE)
     with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
         file.write(kernel.asm["cubin"])
         file.flush()
         usage = subprocess.run([CUOBJDUMP, "-res-usage", file.name], capture_output=True, text=True, check=True).stdout
-    stack = max(int(size) for size in re.findall(r"STACK:(\d+)", usage))
-    found.append({"name": self.fn.__name__, "kinds": sorted(set(kinds)), "stack": stack})
+    registers, stack = re.search(r"REG:(\d+) STACK:(\d+)", usage).groups()
+    found[kernel.hash] = {
+        "name": self.fn.__name__,
+        "kinds": sorted({*kinds, *([ASYNC] if ASYNC in kernel.asm["ptx"] else [])}),
+        "registers": int(registers),
+        "stack": int(stack),
+        "shared": kernel.metadata.shared,
+    }
 
 
 run, JITFunction.run = JITFunction.run, compile_only
 triton.runtime.driver.set_active(Driver())
-launches._has_dot4 = lambda device: True
+launches._is_nvidia = lambda device: True
 
 x = np.ones((200, 320), np.float32)
 INT4, INT8, NORMAL = frazil.ARCTIC_INT4, frazil.ARCTIC_INT8, frazil.Codec(256, 4, spacing="normal")
@@ -82,4 +93,14 @@ with contextlib.suppress(IndexError):  # the rows that have not been found
     INT4.search(on_gpu(x[0]), on_gpu(codes), 1, query_bits=32, allow=[1, 5])
 INT4.score(on_gpu(x[:3]), on_gpu(codes[:1]))  # Triton makes constants of arguments that are 1
 INT4.pack(on_gpu(x[:1]))
-print(json.dumps(found))
+
+many = np.zeros((40_000, 128), np.uint8)
+before = None
+for rows, count, k in ((33_000, 100, 2), (33_001, 101, 3), (38_912, 128, 7), (40_000, 127, 1)):
+    backend.run_length = lambda *_, run=k: run
+    with contextlib.suppress(IndexError):
+        INT4.search(on_gpu(x[np.arange(count)]), on_gpu(many[:rows]), k)
+        INT4.pack(on_gpu(x[:count]))
+    before = before or set(found)
+anew = [kernel["name"] for key, kernel in found.items() if key not in before]
+print(json.dumps({"kernels": list(found.values()), "anew": anew}))

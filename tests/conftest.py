@@ -22,6 +22,7 @@ BEYOND_THE_CORE = (
     "demo",
     "encoder",
     "gpu",
+    "gpu_large",
     "native",
     "quality_commands",
     "stub",

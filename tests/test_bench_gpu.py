@@ -104,10 +104,27 @@ def test_a_wrong_answer_is_noticed(method, fake_gpu, monkeypatch, capsys):
 
     monkeypatch.setattr(Codec, method, wrong)
     assert cli.main(["bench", *SMALL]) == 2
-    error = capsys.readouterr().err
+    captured = capsys.readouterr()
     key = "gpu-single" if method == "search" else "gpu-pack-float32"
-    assert error.startswith(f"frazil: {key}: not the ")
-    assert error.count("\n") == 1
+    assert captured.err.startswith(f"frazil: {key}: not the ")
+    assert captured.err.count("\n") == 1
+    assert "search on the GPU, one query" in captured.out or method == "search"  # what is right is measured
+    assert "pack on the GPU" in captured.out or method == "pack"
+
+
+def test_an_operation_that_fails_is_reported(fake_gpu, monkeypatch, tmp_path, capsys):
+    def pin(self, array):
+        if array.ndim == 2:  # codes, not what the probe copies
+            raise RuntimeError("no\nmemory")
+        return torch.from_numpy(array.copy())
+
+    monkeypatch.setattr(FakeGpu, "pin", pin)
+    path = tmp_path / "gpu.json"
+    assert cli.main(["bench", *SMALL, "--json", str(path)]) == 0
+    assert "failed: gpu-streamed: RuntimeError: no memory\n" in capsys.readouterr().out
+    content = json.loads(path.read_text())
+    keys = [table["key"] for table in content["tables"]]
+    assert keys == ["limits", "gpu-single", "gpu-batch", "gpu-pack-float32", "gpu-pack-float16", "peers-gpu"]
 
 
 def test_a_peer_that_fails_is_reported(fake_gpu, monkeypatch, capsys):

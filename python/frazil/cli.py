@@ -322,7 +322,7 @@ def _demo(arguments: argparse.Namespace) -> None:
 
 
 # What fills a GPU's memory, and keeps it busy.
-_GPU = {"rows": 50_000_000, "batch_rows": 10_000_000, "pack_rows": 1_000_000, "queries": 1024}
+_GPU = {"rows": 50_000_000, "batch_rows": 10_000_000, "pack_rows": 2_000_000, "queries": 1024}
 _QUICK = {"rows": 500_000, "batch_rows": 100_000, "pack_rows": 40_000, "peer_rows": 100_000, "repeats": 3}
 
 

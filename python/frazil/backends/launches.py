@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 from contextlib import AbstractContextManager, nullcontext
 from functools import lru_cache
+from math import isqrt
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -20,7 +21,18 @@ from frazil.backends.tensors import not_finite
 if TYPE_CHECKING:
     from frazil.codec import Codec
 
-__all__ = ["GRID_QUERIES", "TILE", "Queries", "launch", "launch_rows", "pack_rows", "prepare", "unpack_rows"]
+__all__ = [
+    "GRID_QUERIES",
+    "MOST_QUERIES",
+    "TILE",
+    "Queries",
+    "launch",
+    "launch_rows",
+    "pack_rows",
+    "prepare",
+    "run_length",
+    "unpack_rows",
+]
 
 TILE = 128
 """rows of a tile"""
@@ -28,10 +40,12 @@ GRID_QUERIES = 65_535
 """queries of a launch at most: the second axis of a grid ends there"""
 _PACK_ROWS = 32  # of a program: with 8 warps, 64 registers each
 _PREPARED_ROWS = 8  # queries of a program
-_MOST_TILES = 8  # of a program: what it knows of queries is then read from the level-1 cache
-_MOST_QUERIES = 128  # of a program that multiplies: with 8 warps, what it adds up just fits into registers
-_FEW_QUERIES = 2  # up to here rows are streamed: one instruction adds four products, and reading is what takes long
+MOST_QUERIES = 128
+"""queries of a program that multiplies: with 8 warps, what it adds up just fits into registers"""
+_MOST_TILES = 8  # of a run: from here on it matters little that programs begin and end
 _WAVES = 4  # as many programs for each processor at least, before they get longer
+_KEY_COST = 256  # what a tile's rows cost that are scored once more, in keys of runs among which the best are found
+_HELD_BYTES = 1 << 15  # of queries that a program keeps in shared memory, of which 99 KB are on some GPUs
 _NO_ROW = 2**63 - 1
 
 
@@ -127,47 +141,59 @@ def unpack_rows(codec: Codec, codes: torch.Tensor, out: torch.Tensor) -> None:
         )
 
 
-def launch(codec: Codec, queries: Queries, piece: Slice, out: torch.Tensor, kind: str) -> None:
-    """Score all tiles of a slice with each query, by the kernel that suits; what is written is its `KIND`."""
+def run_length(tiles: int, columns: int, queries: int, device: torch.device) -> int:
+    """Return how many tiles a run should have.
+
+    The longer they are, the fewer keys there are of which to find the best, and the more rows are scored once more: as
+    many as `columns` runs hold. No processor shall have to wait for work meanwhile.
+    """
+    processors: int = torch.cuda.get_device_properties(device).multi_processor_count if device.type == "cuda" else 1
+    programs = tiles * -(-queries // MOST_QUERIES)
+    return max(1, min(_MOST_TILES, programs // (_WAVES * processors), isqrt(tiles // (_KEY_COST * columns))))
+
+
+def launch(codec: Codec, queries: Queries, piece: Slice, out: torch.Tensor, kind: str, *, run: int = 1) -> None:
+    """Score all runs of so many tiles of a slice with each query, by the kernel that suits; `kind` is its `KIND`."""
     count, device = len(queries.values), queries.values.device
     if queries.values.dtype == torch.float32:
-        launch_rows(codec, queries, piece, out, kind)
+        launch_rows(codec, queries, piece, out, kind, run=run)
         return
-    tiles = triton.cdiv(piece.count, TILE)
+    runs = triton.cdiv(triton.cdiv(piece.count, TILE), run)
     picked = queries.sums if piece.picked is None else piece.picked
-    common = {"PICKED": piece.picked is not None, "KIND": kind, "TILE": TILE, "enable_fp_fusion": False}
-    if count <= _FEW_QUERIES and (words := _as_words(codec, piece.codes)) is not None:
-        at_once = _tiles_at_once(tiles, device)
+    common = {
+        "PICKED": piece.picked is not None,
+        "KIND": kind,
+        "TILE": TILE,
+        "NVIDIA": _is_nvidia(device),
+        "enable_fp_fusion": False,
+    }
+    if count == 1 and (words := _as_words(codec, piece.codes)) is not None:
         row_words = codec.row_bytes // 4
-        of = queries.values.view(torch.int32)
         with _on(device):
-            stream_kernel[(triton.cdiv(tiles, at_once),)](
+            stream_kernel[(runs,)](
                 words,
                 picked,
-                of,
+                queries.values.view(torch.int32),
                 queries.sums,
                 queries.scales,
                 out,
                 piece.count,
                 words.stride(0),
-                of.stride(0),
                 queries.plane // 4,
-                out.stride(0),
-                at_once,
+                run,
                 ROW_WORDS=row_words,
                 BITS=codec.bits,
                 CENTRE=codec.levels,
                 WORDS=min(32, triton.next_power_of_2(row_words)),
-                QUERIES=count,
-                FAST=_has_dot4(device),
                 **common,
             )
         return
-    at_once_queries = max(16, min(_MOST_QUERIES, triton.next_power_of_2(count)))
-    blocks = triton.cdiv(count, at_once_queries)
-    at_once = _tiles_at_once(tiles * blocks, device)
+    most = MOST_QUERIES if kind == "runs" else MOST_QUERIES // 2  # all the scores' addresses take registers, too
+    at_once = max(16, min(most, triton.next_power_of_2(count)))
+    plane = queries.plane
+    is_held = plane == triton.next_power_of_2(plane) and MOST_QUERIES * queries.values.stride(0) <= _HELD_BYTES
     with _on(device):
-        dot_kernel[(triton.cdiv(tiles, at_once) * blocks,)](
+        dot_kernel[(runs * triton.cdiv(count, at_once),)](
             piece.codes,
             picked,
             queries.values,
@@ -179,27 +205,37 @@ def launch(codec: Codec, queries: Queries, piece: Slice, out: torch.Tensor, kind
             count,
             piece.codes.stride(0),
             queries.values.stride(0),
-            queries.plane,
+            plane,
             out.stride(0),
-            at_once,
+            run,
             ROW_BYTES=codec.row_bytes,
             BITS=codec.bits,
             NORMAL=_is_normal(codec),
             CENTRE=_centre(codec),
-            QUERIES=at_once_queries,
-            num_warps=8 if at_once_queries == _MOST_QUERIES else 4,
+            QUERIES=at_once,
+            STEP=plane if is_held else PLANE,
+            HELD=is_held,
+            num_warps=8 if at_once == most else 4,
+            num_stages=3 if codec.row_bytes <= 128 else 2,  # of codes, beside the queries
             **common,
         )
 
 
 def launch_rows(
-    codec: Codec, queries: Queries, piece: Slice, out: torch.Tensor, kind: str, *, chosen: torch.Tensor | None = None
+    codec: Codec,
+    queries: Queries,
+    piece: Slice,
+    out: torch.Tensor,
+    kind: str,
+    *,
+    run: int = 1,
+    chosen: torch.Tensor | None = None,
 ) -> None:
-    """Score the chosen tiles (q, tiles) of a slice, or all, with one query a program."""
+    """Score the chosen runs (q, runs) of so many tiles of a slice, or all, with one query a program."""
     count, device = len(queries.values), queries.values.device
-    tiles = triton.cdiv(piece.count, TILE) if chosen is None else chosen.shape[1]
+    tiles = triton.cdiv(piece.count, TILE) if chosen is None else chosen.shape[1] * run
     with _on(device):
-        rows_kernel[(tiles, count)](
+        rows_kernel[(triton.cdiv(tiles, run) if kind == "runs" else tiles, count)](
             piece.codes,
             queries.sums if piece.picked is None else piece.picked,
             queries.sums if chosen is None else chosen,
@@ -214,14 +250,15 @@ def launch_rows(
             queries.values.stride(0),
             queries.plane,
             out.stride(0),
-            tiles,
+            0 if chosen is None else chosen.shape[1],
+            run,
             ROW_BYTES=codec.row_bytes,
             BITS=codec.bits,
             NORMAL=_is_normal(codec),
             FLOAT=queries.values.dtype == torch.float32,
             CENTRE=_centre(codec),
             PICKED=piece.picked is not None,
-            TILES=chosen is not None,
+            CHOSEN=chosen is not None,
             KIND=kind,
             TILE=TILE,
             enable_fp_fusion=False,
@@ -233,14 +270,8 @@ def _on(device: torch.device) -> AbstractContextManager[Any]:
     return torch.cuda.device(device) if device.type == "cuda" else nullcontext()
 
 
-def _tiles_at_once(tiles: int, device: torch.device) -> int:
-    """Return how many tiles a program should do: many, as long as no processor has to wait for work."""
-    processors = torch.cuda.get_device_properties(device).multi_processor_count if device.type == "cuda" else 1
-    return max(1, min(_MOST_TILES, tiles // (_WAVES * processors)))
-
-
-def _has_dot4(device: torch.device) -> bool:
-    """Tell whether kernels may use NVIDIA's dp4a, which all GPUs have that Triton supports."""
+def _is_nvidia(device: torch.device) -> bool:
+    """Tell whether kernels may use NVIDIA's instructions."""
     return device.type == "cuda" and torch.version.hip is None
 
 

@@ -1,5 +1,6 @@
 """Triton kernels between floats and codes: pack, unpack, queries. docs/format.md §3 and §4 fix every operation.
 
+Triton compiles anew for numbers that are 1 or multiples of 16, which loads need to know of strides, but not of counts.
 No multiplication and addition may be fused here: launch with `enable_fp_fusion=False`. Doubles come as the bits of an
 int64, since Triton makes a float32 of a Python float.
 """
@@ -25,10 +26,8 @@ _INFINITY: tl.constexpr = tl.constexpr(float("inf"))
 @triton.jit
 def tree(p, ROWS: tl.constexpr, LEVELS: tl.constexpr):
     """Sum each row of p (ROWS, 2**LEVELS) in the order of docs/format.md: half is added to half until one is left."""
-    for level in tl.static_range(LEVELS):
-        halves = tl.reshape(p, (ROWS, 2, 1 << (LEVELS - 1 - level)))
-        first, second = tl.split(tl.permute(halves, (0, 2, 1)))
-        p = first + second
+    for level in tl.static_range(LEVELS):  # of two numbers there is one sum, in whatever order threads add
+        p = tl.sum(tl.reshape(p, (ROWS, 2, 1 << (LEVELS - 1 - level))), 1)
     return tl.reshape(p, (ROWS,))
 
 
@@ -177,7 +176,7 @@ def _pack_rows(
             tl.store(to[:, None] + columns[None, :], codes.to(tl.uint8), mask=mask)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["n"])
 def pack_kernel(
     x,
     codes,
@@ -224,7 +223,7 @@ def pack_kernel(
         _pack_rows(at, to, inside, column_stride, first, second, scale, nearest, DIM, BITS, DOUBLE, NORMAL, False, ROWS)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["n"])
 def unpack_kernel(
     codes,
     out,
@@ -274,7 +273,7 @@ def unpack_kernel(
         tl.store(out + rows[:, None] * DIM + columns[None, :], y.to(tl.float32) * half_step, mask=mask)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["n"])
 def queries_kernel(
     x,
     out,

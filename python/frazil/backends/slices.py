@@ -64,6 +64,7 @@ def slices(
             uploads.start(number + 1, *bounds[number + 1])
         yield Slice(first, last - first, uploads.wait(number, last - first), None)
         uploads.release(number)
+    uploads.finish()
 
 
 class _Uploads:
@@ -126,3 +127,8 @@ class _Uploads:
         """Say that all that reads a slice has been launched."""
         if self._overlap:
             self._searched[number % 2].record(self._searches)
+
+    def finish(self) -> None:
+        """Wait until all has been copied: from then on the caller may write to the codes."""
+        if self._overlap:
+            self._copies.synchronize()

@@ -1,8 +1,8 @@
 """Pack, unpack, score and search on a GPU, by Triton kernels. `Codec` calls this with tensors that are on one.
 
-Searches are exact, and hold no scores of all rows. The rows are taken in tiles of 128: a first kernel writes the key of
-each tile's best row; the rows of the k tiles with the best of these are then scored once more, and the k best of them
-are the answer. For if a row's tile is not among those, each of the k tiles that are has a row that comes before it.
+Searches are exact, and hold no scores of all rows. The rows are taken in runs of 1 to 8 tiles of 128: a first kernel
+writes the key of each run's best row; the rows of the k runs with the best of these are then scored once more, and the
+k best of them are the answer. For if a row's run is not among those, each of the k runs that are has a row before it.
 """
 
 from __future__ import annotations
@@ -15,12 +15,14 @@ import triton
 
 from frazil.backends.launches import (
     GRID_QUERIES,
+    MOST_QUERIES,
     TILE,
     Queries,
     launch,
     launch_rows,
     pack_rows,
     prepare,
+    run_length,
     unpack_rows,
 )
 from frazil.backends.slices import Slice, slices
@@ -187,19 +189,24 @@ def _batches(queries: Queries, most: int) -> Iterator[tuple[Queries, int]]:
 def _search_slice(codec: Codec, queries: Queries, piece: Slice, columns: int) -> tuple[torch.Tensor, torch.Tensor]:
     """Return the best scores of a slice, and which of its rows they are of."""
     tiles = triton.cdiv(piece.count, TILE)
-    looked_at = min(columns, tiles)
-    most = max(1, min(GRID_QUERIES, KEY_BYTES // (8 * max(tiles, looked_at * TILE))))
+    run = run_length(tiles, columns, len(queries.values), queries.values.device)
+    runs = triton.cdiv(tiles, run)
+    is_chosen = columns < runs
+    looked_at = columns * run if is_chosen else tiles
+    most = max(1, min(GRID_QUERIES, KEY_BYTES // (8 * max(runs, looked_at * TILE))))
+    if most > MOST_QUERIES:  # whole programs
+        most -= most % MOST_QUERIES
     device = queries.values.device
     best = []
     for some, _ in _batches(queries, most):
         count = len(some.values)
         chosen = None
-        if looked_at < tiles:
-            keys = torch.empty((count, tiles), dtype=torch.int64, device=device)
-            launch(codec, some, piece, keys, "tiles")
-            chosen = torch.topk(keys, looked_at, dim=1, sorted=False).indices
+        if is_chosen:
+            keys = torch.empty((count, runs), dtype=torch.int64, device=device)
+            launch(codec, some, piece, keys, "runs", run=run)
+            chosen = torch.topk(keys, columns, dim=1, sorted=False).indices
         keys = torch.empty((count, looked_at * TILE), dtype=torch.int64, device=device)
-        launch_rows(codec, some, piece, keys, "rows", chosen=chosen)
+        launch_rows(codec, some, piece, keys, "rows", run=run, chosen=chosen)
         best.append(torch.topk(keys, columns, dim=1).values)
     keys = torch.cat(best)
     ordered = (keys >> 32).to(torch.int32)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol, cast
@@ -61,7 +62,8 @@ class Cuda:
         found = self._torch.cuda.get_device_properties(self._torch.cuda.current_device())
         self.name = (
             f"{found.name}, {found.total_memory / 1e9:.0f} GB, {found.multi_processor_count} processors, "
-            f"CUDA {self._torch.version.cuda}, torch {torch.__version__}, triton {triton.__version__}"
+            f"driver {_driver()}, CUDA {self._torch.version.cuda}, torch {torch.__version__}, "
+            f"triton {triton.__version__}"
         )
 
     def put(self, array: NDArray[Any]) -> Any:
@@ -75,6 +77,16 @@ class Cuda:
     def wait(self) -> None:
         """Wait for all kernels and copies."""
         self._torch.cuda.synchronize()
+
+
+def _driver() -> str:
+    """Return the driver's version, which its own tool knows."""
+    command = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
+    try:
+        said = subprocess.run(command, capture_output=True, text=True, check=True, timeout=30).stdout
+    except (OSError, subprocess.SubprocessError):
+        said = ""
+    return next(iter(said.split()), "unknown")
 
 
 @dataclass(frozen=True)
@@ -99,12 +111,12 @@ def measure_gpu(gpu: Gpu, options: Options, vectors: Vectors, show: Callable[[Ta
         show: is given each table.
 
     Returns:
-        The other libraries that did not run, and why.
+        What did not run, and why: other libraries, and operations that failed; the others are measured all the same.
 
     Raises:
-        WrongAnswer: the GPU answered otherwise than the CPU.
+        WrongAnswer: the GPU answered otherwise than the CPU. All else has been measured by then.
     """
-    from frazil.bench.gpu_peers import measure_gpu_peers
+    from frazil.bench.gpu_peers import failure, measure_gpu_peers
 
     probes = copy, products, upload = _copy_probe(gpu), _products_probe(gpu), _upload_probe(gpu)
     with progress("limits", len(probes) * (options.repeats + 1)) as step:
@@ -112,17 +124,33 @@ def measure_gpu(gpu: Gpu, options: Options, vectors: Vectors, show: Callable[[Ta
     lines = [probe.line(times) for probe, times in zip(probes, seconds, strict=True)]
     show(Table("limits", "Limits of this GPU", "limits", [], lines))
     made = _Operations(gpu, options, vectors)
-    batch = vectors.codes(options.batch_rows)
-    makers: list[Callable[[], _Operation]] = [
-        lambda: made.search("gpu-single", 1, gpu.put(vectors.codes(options.rows)), (copy,)),
-        lambda: made.search("gpu-batch", options.queries, gpu.put(batch), (copy, products)),
-        lambda: made.search("gpu-streamed", options.queries, gpu.pin(batch), (upload, products)),
-        lambda: made.pack("gpu-pack-float32", np.float32, copy),
-        lambda: made.pack("gpu-pack-float16", np.float16, copy),
-    ]
-    for make in makers:
-        show(_measure(make(), options.repeats))
-    return measure_gpu_peers(gpu, options, vectors, show)
+    all_codes = vectors.codes(max(options.rows, options.batch_rows))
+    codes, batch = all_codes[: options.rows], all_codes[: options.batch_rows]
+    makers: dict[str, Callable[[str], _Operation]] = {
+        "gpu-single": lambda key: made.search(key, 1, gpu.put(codes), (copy,)),
+        "gpu-batch": lambda key: made.search(key, options.queries, gpu.put(batch), (copy, products)),
+        "gpu-streamed": lambda key: made.search(key, options.queries, gpu.pin(batch), (upload, products)),
+        "gpu-pack-float32": lambda key: made.pack(key, np.float32, copy),
+        "gpu-pack-float16": lambda key: made.pack(key, np.float16, copy),
+    }
+    wrong, failed = [], []
+    for key, make in makers.items():
+        try:
+            show(_measure(make(key), options.repeats))
+        except WrongAnswer as error:
+            wrong.append(str(error))
+            print(error, flush=True)
+        except Exception as error:  # out of memory, say: no reason to lose what else can be measured
+            failed.append(failure(key, error))
+            print(failed[-1], flush=True)
+    try:
+        failed += measure_gpu_peers(gpu, options, vectors, show)
+    except Exception as error:
+        failed.append(failure("peers-gpu", error))
+        print(failed[-1], flush=True)
+    if wrong:
+        raise WrongAnswer("; ".join(wrong))
+    return failed
 
 
 def waited(gpu: Gpu, call: Callable[[], Any]) -> Callable[[], Any]:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from frazil.bench.gpu import Gpu
     from frazil.bench.options import Options
 
-__all__ = ["PEERS", "GpuPeer", "measure_gpu_peers"]
+__all__ = ["PEERS", "GpuPeer", "failure", "measure_gpu_peers"]
 
 Search = Callable[[], NDArray[Any]]
 
@@ -73,6 +73,11 @@ PEERS = (
 )
 
 
+def failure(name: str, error: Exception) -> str:
+    """Return what the report says of something that failed, in one line."""
+    return f"failed: {name}: {type(error).__name__}: {' '.join(str(error).split())}"
+
+
 def measure_gpu_peers(gpu: Gpu, options: Options, vectors: Vectors, show: Callable[[Table], None]) -> list[str]:
     """Measure a batch of queries with frazil and its peers in turn; recall is beside torch's float32.
 
@@ -106,7 +111,7 @@ def measure_gpu_peers(gpu: Gpu, options: Options, vectors: Vectors, show: Callab
         except ModuleNotFoundError:
             missing.append(f"not installed: {peer.package} ({peer.name})")
         except Exception as error:  # whatever goes wrong in another library is its entry in the report
-            missing.append(f"failed: {peer.name}: {type(error).__name__}: {' '.join(str(error).split())}")
+            missing.append(failure(peer.name, error))
     del x
     print("\n".join(missing), flush=True)
     with progress("gpu-peers", len(searches) * (options.repeats + 1)) as step:
