@@ -149,6 +149,28 @@ def test_a_sentence_transformer_is_wrapped() -> None:
         Encoder(3)
 
 
+def test_whatever_sentence_transformer_is_wrapped() -> None:
+    """Without weights, without a limit of length, and with a route for each kind of text."""
+    from sentence_transformers import models
+    from tokenizers import Tokenizer
+
+    torch.manual_seed(0)
+    static = [
+        models.StaticEmbedding(Tokenizer.from_file(str(MINILM / "tokenizer.json")), embedding_dim=dim) for dim in (8, 8)
+    ]
+    routed = models.Router.for_query_document(query_modules=static[:1], document_modules=static[1:])
+    texts = ["fine ice", "an ice floe, and more of it", "snow"]
+    for modules, dimensions in ((static[:1], 8), ([models.BoW(["ice", "snow", "fine"])], 3), ([routed], 8)):
+        model = SentenceTransformer(modules=modules, device="cpu")
+        encoder = Encoder(model)
+        assert (encoder.dimensions, encoder.max_tokens, encoder.dtype) == (dimensions, None, torch.float32)
+        queries, documents = encoder.encode_query(texts), encoder.encode_document(texts)
+        np.testing.assert_allclose(queries, model.encode_query(texts, normalize_embeddings=True), atol=1e-6)
+        np.testing.assert_allclose(documents, model.encode_document(texts, normalize_embeddings=True), atol=1e-6)
+        assert np.allclose(queries, documents) == (modules[0] is not routed)
+        np.testing.assert_allclose(np.concatenate(list(encoder.stream_document(texts, window=2))), documents, atol=1e-6)
+
+
 def test_published_scores_of_arctic(monkeypatch: pytest.MonkeyPatch) -> None:
     """Scores from the model card; the weights are looked for in $FRAZIL_ARCTIC (a folder) and in the hub's cache."""
 
@@ -295,14 +317,21 @@ def test_no_such_model(model: str | Path, message: str) -> None:
         ({"dtype": "float"}, None),  # torch's other name for float32
         ({"dtype": "nonsense"}, "got 'nonsense'"),
         ({"pooling": "max"}, "pooling: expected 'cls' or 'mean', got 'max'"),
-        ({"max_tokens": 0}, "max_tokens: expected 1 or more, got 0"),
+        ({"max_tokens": 0}, "max_tokens: expected at least 1, got 0"),
+        ({"max_tokens": "9"}, "max_tokens: expected an integer, got str '9'"),
+        ({"max_tokens": 2.5}, "max_tokens: expected an integer, got float 2.5"),
+        ({"device": "meta"}, "device: 'meta' cannot be used"),
+        ({"dtype": "float8_e4m3fn"}, "dtype: expected a floating-point type of 16 bits or more"),
+        ({"prompts": {"query": 3}}, "prompts: expected texts by their names.*got {'query': 3}"),
+        ({"prompts": ["query"]}, "prompts: expected texts by their names"),
+        ({"prompts": {"query": None}}, None),  # sentence-transformers' configs may say so
     ],
 )
 def test_wrong_arguments(arguments: dict, message: str | None) -> None:
     if message is None:
-        Encoder(MINILM, **{"device": "cpu", **arguments})
+        Encoder(MINILM, **{"device": "cpu", **arguments}).encode_query("a")
     else:
-        with pytest.raises(ValueError, match=message):
+        with pytest.raises((ValueError, TypeError), match=message):
             Encoder(MINILM, **{"device": "cpu", **arguments})
 
 
@@ -311,8 +340,19 @@ def test_wrong_texts(minilm: Encoder) -> None:
         minilm.encode_document(["a", 3])  # type: ignore[list-item]
     with pytest.raises(TypeError, match="expected strings, got bytes at index 0"):
         minilm.encode_query([b"a"])  # type: ignore[list-item]
-    with pytest.raises(ValueError, match="batch_size: expected 1 or more, got 0"):
+    for texts, kind in ((None, "NoneType"), (b"a", "bytes"), (3, "int"), (np.array("a"), "ndarray")):
+        with pytest.raises(TypeError, match=f"texts: expected strings, got {kind}"):
+            minilm.encode_query(texts)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=r"a lone surrogate, '\\udcff', as character 2 of the text at index 1"):
+        minilm.encode_query(["a", "é \udcff"])
+    with pytest.raises(ValueError, match="batch_size: expected at least 1, got 0"):
         minilm.encode_query(["a"], batch_size=0)
+    with pytest.raises(TypeError, match=r"batch_size: expected an integer, got float 2\.5"):
+        minilm.encode_query(["a"], batch_size=2.5)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match=r"codec: expected a frazil\.Codec, got int"):
+        minilm.encode_document(["a"], codec=4)  # type: ignore[call-overload]
+    with pytest.raises(ValueError, match="refine: it is codes that are refined"):
+        minilm.encode_document(["a"], refine=True)
 
 
 FLAGS = {"pooling_mode_cls_token": False, "pooling_mode_mean_tokens": False, "pooling_mode_max_tokens": False}

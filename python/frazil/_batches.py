@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Batch", "Cost", "ahead", "batches", "windows"]
+__all__ = ["Batch", "Cost", "ahead", "as_texts", "batches", "windows"]
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -36,11 +36,19 @@ class Batch(NamedTuple):
     """(n,), tokens of each"""
 
 
+def as_texts(texts: Any) -> Iterable[str]:
+    """Return what can be iterated over; of what it yields `windows` takes care."""
+    if isinstance(texts, bytes | bytearray) or not hasattr(type(texts), "__iter__") or getattr(texts, "shape", 1) == ():
+        raise TypeError(f"texts: expected strings, got {type(texts).__name__}")
+    return texts  # type: ignore[no-any-return]
+
+
 def windows(texts: Iterable[str], size: int) -> Iterator[list[str]]:
     """Yield texts `size` at a time.
 
     Raises:
         TypeError: one is not a string; the windows before its own have been yielded.
+        ValueError: likewise, one is not Unicode: it cannot be tokenized.
     """
     source = iter(texts)
     first = 0
@@ -48,8 +56,18 @@ def windows(texts: Iterable[str], size: int) -> Iterator[list[str]]:
         for index, text in enumerate(window, first):
             if not isinstance(text, str):
                 raise TypeError(f"texts: expected strings, got {type(text).__name__} at index {index}")
+            if not text.isascii():  # which costs nothing to know
+                _check_unicode(text, index)
         yield window
         first += len(window)
+
+
+def _check_unicode(text: str, index: int) -> None:
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        what = f"a lone surrogate, {text[error.start]!r}, as character {error.start:,}"
+        raise ValueError(f"texts: expected Unicode, got {what} of the text at index {index}") from None
 
 
 def ahead(items: Iterable[T], work: Callable[[T], R]) -> Generator[R, None, None]:
