@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Batch", "Cost", "ahead", "as_texts", "batches", "windows"]
+__all__ = ["Batch", "Cost", "ahead", "as_texts", "batches", "lone_surrogate", "windows"]
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -56,18 +56,21 @@ def windows(texts: Iterable[str], size: int) -> Iterator[list[str]]:
         for index, text in enumerate(window, first):
             if not isinstance(text, str):
                 raise TypeError(f"texts: expected strings, got {type(text).__name__} at index {index}")
-            if not text.isascii():  # which costs nothing to know
-                _check_unicode(text, index)
+            if fault := lone_surrogate(text):
+                raise ValueError(f"texts: expected Unicode, got {fault}, of the text at index {index}")
         yield window
         first += len(window)
 
 
-def _check_unicode(text: str, index: int) -> None:
+def lone_surrogate(text: str) -> str | None:
+    """Return which one makes a string no Unicode text, so that tokenizers and files do not take it, and where it is."""
+    if text.isascii():  # which costs nothing to know
+        return None
     try:
         text.encode()
     except UnicodeEncodeError as error:
-        what = f"a lone surrogate, {text[error.start]!r}, as character {error.start:,}"
-        raise ValueError(f"texts: expected Unicode, got {what} of the text at index {index}") from None
+        return f"a lone surrogate, {text[error.start]!r}, as character {error.start:,}"
+    return None
 
 
 def ahead(items: Iterable[T], work: Callable[[T], R]) -> Generator[R, None, None]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib.metadata
+import io
 import os
 import platform
 import sys
@@ -28,15 +29,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         arguments = _parser().parse_args(argv)
         arguments.argv = sys.argv[1:] if argv is None else argv
+        if isinstance(sys.stdout, io.TextIOWrapper):  # texts and names that it cannot encode shall not end the command
+            sys.stdout.reconfigure(errors="backslashreplace")
         code = arguments.run(arguments)
-        sys.stdout.flush()
+        if sys.stdout is not None:  # None: it was closed when the process began
+            sys.stdout.flush()
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:  # the reader, `head` for example, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nor may the interpreter's last flush complain
         return 0
-    except (ImportError, OSError, ValueError) as error:
-        print(f"frazil: {' '.join(str(error).split())}", file=sys.stderr)
+    except (ImportError, MemoryError, OSError, ValueError) as error:
+        print(f"frazil: {' '.join(str(error).split()) or type(error).__name__}", file=sys.stderr)
         return 2
     return int(code or 0)
 
@@ -274,7 +278,10 @@ def _names(text: str) -> tuple[str, ...]:
 
 
 def _counts(text: str) -> tuple[int, ...]:
-    return tuple(_positive(count) for count in text.split(","))
+    try:
+        return tuple(_positive(count) for count in text.split(","))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"expected whole numbers and commas, got {text!r}") from None
 
 
 def _positive(text: str) -> int:

@@ -167,7 +167,7 @@ class Codec:
         """
         from frazil._codec_files import load_codec
 
-        return cls(**load_codec(Path(path)))
+        return load_codec(cls, Path(path))
 
     def __repr__(self) -> str:
         rest = "" if self.spacing == "uniform" else f", spacing={self.spacing!r}"
