@@ -186,6 +186,18 @@ def test_fit_of_odd_data(bits):
         Codec.fit(uneven(50), 98, bits)
 
 
+@pytest.mark.parametrize("bits", [4, 8])
+def test_fit_of_one_cluster_keeps_its_order(bits):
+    """Codes that are all the same have no error beside a straight line, and find nothing."""
+    random = np.random.default_rng(0)
+    for spread in (0.003, 0.1):
+        sample = (1 + spread * random.standard_normal((1000, 64))).astype(np.float32)
+        codec = Codec.fit(sample, 64, bits)
+        assert len(np.unique(codec.pack(sample), axis=0)) > 900
+        best = max(Codec(64, bits, limit).report(sample).recall[10].mean for limit in np.geomspace(0.2, 1.2, 20))
+        assert codec.report(sample).recall[10].mean > best / 2
+
+
 def test_files(projection, tmp_path):
     for codec in (
         Codec(),

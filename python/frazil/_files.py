@@ -33,6 +33,8 @@ def whole_file(path: Path) -> Iterator[Path]:
     partial = place.with_name(f".{place.name}.{os.getpid()}.partial")
     try:
         yield partial
+        with partial.open("rb+") as file:
+            os.fsync(file.fileno())  # else a machine that loses power may keep the name, and not what is in it
         partial.replace(place)
     finally:
         partial.unlink(missing_ok=True)

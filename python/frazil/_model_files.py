@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import threading
 from dataclasses import dataclass, field
@@ -10,7 +11,7 @@ from typing import Any
 
 from frazil._presets import find_preset
 
-__all__ = ["HUB_SECONDS", "ModelConfigs", "find_model", "read_configs"]
+__all__ = ["HUB_SECONDS", "ModelConfigs", "files_state", "find_model", "read_configs"]
 
 HUB_SECONDS = 5.0
 
@@ -41,6 +42,13 @@ def find_model(model: str | Path, revision: str | None = None) -> Path:
     if not (folder / "config.json").is_file() and not (folder / "modules.json").is_file():
         raise FileNotFoundError(f"model: {str(folder)!r} holds no model (no config.json)")
     return folder
+
+
+def files_state(folder: Path) -> str:
+    """Return a hash that changes when the files in a model's folder do: their names, sizes or times."""
+    files = (path for path in sorted(folder.rglob("*")) if path.is_file())
+    state = [(str(path.relative_to(folder)), path.stat().st_size, path.stat().st_mtime_ns) for path in files]
+    return hashlib.sha256(json.dumps(state).encode()).hexdigest()
 
 
 def read_configs(folder: Path, name: str) -> ModelConfigs:

@@ -115,7 +115,7 @@ def _add_quality_commands(commands: Any) -> None:
     quality.add_argument(
         "--limit", type=float, metavar="L", help="codes cover -L to L (default: 0.18; 0.30 for 8 bits)"
     )
-    quality.add_argument("--seed", type=int, default=0, metavar="N", help="of random choices (default: 0)")
+    quality.add_argument("--seed", type=_size, default=0, metavar="N", help="of random choices (default: 0)")
     quality.add_argument("--json", action="store_true", help="print JSON")
     quality.add_argument("--plot", type=Path, metavar="FILE", help="draw recall against bytes, .png or .svg")
     quality.set_defaults(run=_quality_command("run_quality"))
@@ -258,7 +258,7 @@ def _add_bench_options(bench: argparse.ArgumentParser) -> None:
     bench.add_argument("--data", type=Path, metavar="FILE.npy", help="search these vectors, not random ones")
     bench.add_argument("--queries-data", type=Path, metavar="FILE.npy", help="for these (default: rows with noise)")
     bench.add_argument("--clustered", action="store_true", help="search vectors in tight clusters, not random ones")
-    bench.add_argument("--seed", type=int, default=0, metavar="N", help="of random numbers (default: 0)")
+    bench.add_argument("--seed", type=_size, default=0, metavar="N", help="of random numbers (default: 0)")
     bench.add_argument(
         "--device",
         choices=("cpu", "cuda"),
@@ -288,6 +288,13 @@ def _positive(text: str) -> int:
     value = int(text)
     if value < 1:
         raise argparse.ArgumentTypeError(f"expected 1 or more, got {value}")
+    return value
+
+
+def _size(text: str) -> int:
+    value = int(text)
+    if value < 0:
+        raise argparse.ArgumentTypeError(f"expected 0 or more, got {value}")
     return value
 
 
