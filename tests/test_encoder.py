@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -450,6 +451,35 @@ def test_missing_weights_are_an_error(tmp_path: Path) -> None:
     (folder / "config.json").write_text(json.dumps({**config, "num_hidden_layers": 7}))
     with pytest.raises(ValueError, match=r"weights are missing, 'encoder\.layer\.6\..*' among them"):
         Encoder(folder, device="cpu")
+
+
+def test_damaged_files_are_named(tmp_path: Path) -> None:
+    """Whatever their readers raise: with the folder's name, and as what `frazil index` shows in one line."""
+    good = tmp_path / "good"
+    shape = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 8}
+    transformers.BertModel(transformers.BertConfig(**shape, vocab_size=30_522)).save_pretrained(good)
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        shutil.copy(MINILM / name, good / name)
+    write_configs(good, {"pooling_mode": "mean"})
+    Encoder(good, device="cpu")
+    config = json.loads((good / "config.json").read_text())
+    for name, content in (
+        *((name, content) for name in ("modules.json", "1_Pooling/config.json") for content in (b"{", b"3", b"\xff")),
+        ("modules.json", b'[{"type": "sentence_transformers.models.Transformer"}]'),
+        ("config_sentence_transformers.json", b"[]"),
+        ("config_sentence_transformers.json", b'{"prompts": {"query": 3}}'),
+        *(("sentence_bert_config.json", b'{"max_seq_length": %s}' % value) for value in (b'"9"', b"0", b"-5")),
+        *(("tokenizer.json", content) for content in (b"{", b"3", b"{}", b"\xff")),
+        *(("config.json", content) for content in (b"null", json.dumps({**config, "hidden_size": 0}).encode())),
+        ("config.json", json.dumps({**config, "vocab_size": 100}).encode()),
+        *(("model.safetensors", content) for content in (b"", b"junk" * 100)),
+    ):
+        bad = tmp_path / "bad"
+        shutil.rmtree(bad, ignore_errors=True)
+        shutil.copytree(good, bad)
+        (bad / name).write_bytes(content)
+        with pytest.raises(ValueError, match=re.escape(str(bad))):
+            Encoder(bad, device="cpu")
 
 
 def test_missing_extra_is_named() -> None:

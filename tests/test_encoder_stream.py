@@ -184,6 +184,24 @@ def test_closed_early_or_in_error_the_thread_ends(tiny, monkeypatch):
     del caught
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_a_stream_does_not_wait_in_a_forked_child():
+    """It has not the thread that it would wait for."""
+    stream = ahead(range(5), str)
+    assert next(stream) == "0"
+    child = os.fork()
+    if not child:
+        signal.alarm(30)  # ends it if it waits
+        try:
+            next(stream)
+        except RuntimeError:
+            os._exit(0)
+        os._exit(1)
+    assert os.waitpid(child, 0)[1] == 0
+    assert list(stream) == ["1", "2", "3", "4"]
+
+
 def test_texts_are_taken_in_the_callers_thread(tiny):
     names = set()
     texts = (names.add(threading.current_thread().name) or "text" for _ in range(9))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
@@ -57,7 +58,7 @@ def windows(texts: Iterable[str], size: int) -> Iterator[list[str]]:
             if not isinstance(text, str):
                 raise TypeError(f"texts: expected strings, got {type(text).__name__} at index {index}")
             if fault := lone_surrogate(text):
-                raise ValueError(f"texts: expected Unicode, got {fault}, of the text at index {index}")
+                raise ValueError(f"texts: expected Unicode, got {fault} of the text at index {index}")
         yield window
         first += len(window)
 
@@ -78,8 +79,11 @@ def ahead(items: Iterable[T], work: Callable[[T], R]) -> Generator[R, None, None
 
     Items are taken in the caller's thread. What taking one, or its work, raises is raised when its turn has come. The
     thread has ended when the iterator has, or was closed.
+
+    Raises:
+        RuntimeError: asked to go on in a forked child, which has not the thread that it would wait for.
     """
-    source = iter(items)
+    source, process = iter(items), os.getpid()
     with ThreadPoolExecutor(1, "frazil-ahead") as pool:
 
         def begin() -> Future[R] | None:
@@ -95,6 +99,8 @@ def ahead(items: Iterable[T], work: Callable[[T], R]) -> Generator[R, None, None
 
         current = begin()
         while current is not None:
+            if os.getpid() != process:
+                raise RuntimeError("a stream goes on in the process that began it, not in a forked child")
             result = current.result()
             current = begin()
             yield result

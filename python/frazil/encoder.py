@@ -15,7 +15,7 @@ import numpy as np
 
 from frazil._arrays import as_count
 from frazil._batches import Batch, Cost, ahead, as_texts, batches, windows
-from frazil._model_files import find_model, read_configs
+from frazil._model_files import find_model, loading, read_configs
 from frazil._presets import ARCTIC
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ class Encoder:
         OSError: the model is no local folder, not in the hub's cache, and the hub does not give it, or does not answer
             within 5 seconds.
         ValueError: the model is of a kind that is not done here (other pooling, other modules, not an encoder), lacks
-            weights, or `device`, `dtype`, `max_tokens` or `pooling` is not a possible one.
+            weights, or its files are damaged; or `device`, `dtype`, `max_tokens` or `pooling` is not a possible one.
     """
 
     def __init__(
@@ -112,7 +112,8 @@ class Encoder:
         self.prompts = _as_prompts(configs.prompts if prompts is None else prompts)
 
         self._model = _load(configs.transformer, self.device, self.dtype)
-        self._tokenizer = AutoTokenizer.from_pretrained(configs.transformer)
+        with loading(configs.transformer):
+            self._tokenizer = AutoTokenizer.from_pretrained(configs.transformer)
         self._lower_case = configs.lower_case
         self.dimensions: int = self._model.config.hidden_size
         # RoBERTa's kin count positions from one past the padding's
@@ -429,15 +430,18 @@ def _load(folder: Path, device: torch.device, dtype: torch.dtype) -> Any:
     from transformers import AutoConfig, AutoModel
     from transformers.utils import logging
 
-    if AutoConfig.from_pretrained(folder).is_encoder_decoder:
+    with loading(folder):
+        config = AutoConfig.from_pretrained(folder)
+    if config.is_encoder_decoder:
         raise ValueError(f"{folder}: encoder-decoder models are not supported")
     verbosity = logging.get_verbosity()
     logging.set_verbosity(40)  # errors only: a pooling head among the weights would be reported as unexpected
     try:
-        try:
-            model, info = AutoModel.from_pretrained(folder, output_loading_info=True, add_pooling_layer=False)
-        except TypeError:  # an architecture without that head
-            model, info = AutoModel.from_pretrained(folder, output_loading_info=True)
+        with loading(folder):
+            try:
+                model, info = AutoModel.from_pretrained(folder, output_loading_info=True, add_pooling_layer=False)
+            except TypeError:  # an architecture without that head
+                model, info = AutoModel.from_pretrained(folder, output_loading_info=True)
     finally:
         logging.set_verbosity(verbosity)
     if info["missing_keys"]:

@@ -223,7 +223,7 @@ class _Texts(Source):
                 " ".join(_as_text(record[name], place, name) for name in names if record[name] not in (None, ""))
             )
             if fault := lone_surrogate(texts[-1]):
-                raise ValueError(f"{place}: expected Unicode, got {fault}, of its text")
+                raise ValueError(f"{place}: expected Unicode, got {fault} of its text")
             id_names = _ID_FIELDS if self._id_field is None else (self._id_field,)
             id_name = next((name for name in id_names if name in record), None)
             if id_name is None and (ids or self._id_field is not None):

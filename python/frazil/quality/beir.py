@@ -105,7 +105,7 @@ def _lines(path: Path) -> Iterator[dict[str, Any]]:
             raise ValueError(f"{path}, line {number}: expected an object with the strings _id and text")
         for value in (line["_id"], line["text"], str(line.get("title") or "")):
             if fault := lone_surrogate(value):
-                raise ValueError(f"{path}, line {number}: expected Unicode, got {fault}, of {value[:40]!r}")
+                raise ValueError(f"{path}, line {number}: expected Unicode, got {fault} of {value[:40]!r}")
         if "\0" in line["_id"]:  # at which trec_eval's code cuts ids off
             raise ValueError(f"{path}, line {number}: expected an _id without NUL characters, got {line['_id']!r}")
         if line["_id"] in seen:
