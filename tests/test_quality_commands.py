@@ -1,7 +1,9 @@
 """`frazil quality` and `frazil eval`."""
 
+import io
 import json
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -62,6 +64,13 @@ def test_wrong_options(file, capsys):
         code, out, err = run(capsys, "quality", file, *arguments)
         assert (code, out, err.count("\n")) == (2, "", 1)
         assert wanted in err
+    for arguments, wanted in (
+        (("--seed", "-1"), "argument --seed: expected 0 or more, got -1"),
+        (("--dims", "64,"), "argument --dims: expected whole numbers and commas, got '64,'"),
+    ):
+        with pytest.raises(SystemExit):
+            run(capsys, "quality", file, *arguments)
+        assert wanted in capsys.readouterr().err
 
 
 def test_quality_of_some_rows(file, capsys):
@@ -86,7 +95,9 @@ def test_quality_of_wrong_files(tmp_path, capsys):
     np.save(tmp_path / "objects.npy", np.array([None]), allow_pickle=True)
     np.save(tmp_path / "nan.npy", np.full((5, 64), np.nan))
     np.save(tmp_path / "one.npy", vectors(1))
-    for name in ("text", "empty", "integers", "objects", "nan", "one", "missing"):
+    np.save(tmp_path / "long.npy", vectors(50).astype(np.longdouble))
+    long = ["long"] if np.dtype(np.longdouble).itemsize > 8 else []
+    for name in ("text", "empty", "integers", "objects", "nan", "one", "missing", *long):
         code, out, err = run(capsys, "quality", tmp_path / f"{name}.npy")
         assert (code, out, err.count("\n")) == (2, "", 1), name
         assert f"{name}.npy" in err
@@ -155,7 +166,7 @@ def ndcg_at_10(folder, dim):
 class Stub:
     """An encoder of texts that end in a number."""
 
-    name, folder, prompts, pooling, max_tokens, dtype, dimensions = "some/stub", "x", {}, "cls", 9, "float32", 300
+    name, folder, prompts, pooling, max_tokens, dtype, dimensions = "some/stub", Path("x"), {}, "cls", 9, "float32", 300
 
     def __init__(self, beir):
         self._beir, self.calls = beir, []
@@ -210,6 +221,61 @@ def test_eval_that_is_stopped_goes_on(beir, tmp_path, monkeypatch):
     assert len(list((tmp_path / "cache").iterdir())) == 1
 
 
+def test_kept_embeddings_that_do_not_fit(beir, tmp_path, monkeypatch):
+    """Damaged files, and those of a model that has changed since, are as good as none."""
+    monkeypatch.setattr(evaluate, "_AT_ONCE", 20)
+    mapped = np.lib.format.open_memmap
+
+    def to_read(path, mode, **options):
+        assert mode == "r", "a full disk ends a process that writes to a memory map"
+        return mapped(path, mode=mode, **options)
+
+    monkeypatch.setattr(np.lib.format, "open_memmap", to_read)
+    cache, model = tmp_path / "cache", tmp_path / "model"
+    model.mkdir()
+    (model / "weights").write_text("a")
+    stub = Stub(beir)
+    stub.folder = model
+    texts = [f"text {i}" for i in range(60)]
+    right = np.array(evaluate.embeddings(stub, texts, "document", cache))
+    (path,) = cache.iterdir()
+    whole = path.read_bytes()
+    other = io.BytesIO()
+    np.save(other, right[:, :8])
+    for content in (b"", whole[:20], whole[:-1], b"junk" * 100, other.getvalue()):
+        path.write_bytes(content)
+        calls = len(stub.calls)
+        assert np.array_equal(evaluate.embeddings(stub, texts, "document", cache), right)
+        assert len(stub.calls) == calls + 3
+        path.unlink()
+        path.with_name(f"{path.stem}-20-20.npy").write_bytes(content)  # of a run that was stopped
+        assert np.array_equal(evaluate.embeddings(stub, texts, "document", cache), right)
+        assert list(cache.iterdir()) == [path]
+    calls = len(stub.calls)
+    evaluate.embeddings(stub, texts, "document", cache)
+    assert len(stub.calls) == calls
+    (model / "weights").write_text("trained on")
+    evaluate.embeddings(stub, texts, "document", cache)
+    assert len(stub.calls) == calls + 3
+
+
+def test_eval_of_what_editors_and_others_write(beir, capsys):
+    """Byte-order marks, empty lines, and judgements of what is not there, which are not left out in silence."""
+    ready = "--documents", beir / "d.npy", "--queries", beir / "q.npy"
+    _, plain, _ = run(capsys, "eval", beir, *ready)
+    for name in ("corpus.jsonl", "queries.jsonl", "qrels/test.tsv"):
+        lines = (beir / name).read_text().splitlines()
+        lines = lines[1:] if name.endswith(".tsv") else lines  # a file without a header
+        (beir / name).write_bytes(b"\xef\xbb\xbf" + "\r\n".join([*lines, "", ""]).encode())
+    assert run(capsys, "eval", beir, *ready) == (0, plain, "")
+    with (beir / "qrels" / "test.tsv").open("a") as file:
+        file.write("q1\tnowhere\t1\nq99\td1\t1\n")
+    code, out, err = run(capsys, "eval", beir, *ready)
+    assert (code, "20 judged queries" in out) == (0, True)
+    assert "warning: 1 of 21 judged queries are not in queries.jsonl, 'q99' among them" in err
+    assert "warning: 1 of 61 judgements are of documents that are not in corpus.jsonl, 'nowhere' among them" in err
+
+
 def test_eval_of_wrong_folders(beir, tmp_path, capsys, monkeypatch):
     ready = "--documents", beir / "d.npy", "--queries", beir / "q.npy"
     for name, text, wanted in (
@@ -217,6 +283,12 @@ def test_eval_of_wrong_folders(beir, tmp_path, capsys, monkeypatch):
         ("corpus.jsonl", '{"_id": 3, "text": ""}', "corpus.jsonl, line 1: expected an object"),
         ("corpus.jsonl", '{"_id": "a", "text": ""}\n\n{"_id": "a", "text": ""}', "line 3: _id 'a' was there"),
         ("corpus.jsonl", "", "holds no documents"),
+        # By these trec_eval's code ends the process, or takes one document for another
+        ("corpus.jsonl", '{"_id": "a\\ud800", "text": ""}', "line 1: expected Unicode, got a lone surrogate"),
+        ("corpus.jsonl", '{"_id": "a\\u0000b", "text": ""}', "line 1: expected an _id without NUL"),
+        ("qrels/test.tsv", "d7\td1\t99999999999\n", "a whole score up to 1,000,000"),
+        ("qrels/test.tsv", "d7 d1 1\n", "with tabs between, got 'd7 d1 1"),
+        ("queries.jsonl", '{"_id": "d7", "text": "a\\udcff"}', "line 1: expected Unicode, got a lone surrogate"),
         ("queries.jsonl", '{"_id": "other", "text": ""}', "holds no queries with judgements"),
         ("qrels/test.tsv", "a\tb\n", "test.tsv, line 1: expected query-id"),
         ("qrels/test.tsv", "query-id\tcorpus-id\tscore\na\tb\tc\n", "test.tsv, line 2: expected query-id"),
@@ -227,10 +299,16 @@ def test_eval_of_wrong_folders(beir, tmp_path, capsys, monkeypatch):
         (beir / name).write_text(before)
         assert (code, out, err.count("\n")) == (2, "", 1), (name, err)
         assert wanted in err
+    (beir / "corpus.jsonl").write_bytes(before := (beir / "corpus.jsonl").read_bytes() + b"\xff")
+    code, _, err = run(capsys, "eval", beir, *ready)
+    assert (code, "corpus.jsonl, line" in err, "is not UTF-8" in err) == (2, True, True)
+    (beir / "corpus.jsonl").write_bytes(before[:-1])
+    np.save(beir / "cut.npy", np.load(beir / "q.npy")[:, :200])
     for arguments, wanted in (
         (("--split", "dev", *ready), "dev.tsv"),
         (ready[:2], "expected both, or none"),
         (("--documents", beir / "q.npy", "--queries", beir / "q.npy"), "a row for each line"),
+        (("--documents", beir / "d.npy", "--queries", beir / "cut.npy"), "vectors of one model, got 300 and 200 dim"),
     ):
         code, _, err = run(capsys, "eval", beir, *arguments)
         assert (code, err.count("\n")) == (2, 1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
@@ -10,7 +11,7 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Batch", "Cost", "ahead", "batches", "windows"]
+__all__ = ["Batch", "Cost", "ahead", "as_texts", "batches", "lone_surrogate", "windows"]
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -36,11 +37,19 @@ class Batch(NamedTuple):
     """(n,), tokens of each"""
 
 
+def as_texts(texts: Any) -> Iterable[str]:
+    """Return what can be iterated over; of what it yields `windows` takes care."""
+    if isinstance(texts, bytes | bytearray) or not hasattr(type(texts), "__iter__") or getattr(texts, "shape", 1) == ():
+        raise TypeError(f"texts: expected strings, got {type(texts).__name__}")
+    return texts  # type: ignore[no-any-return]
+
+
 def windows(texts: Iterable[str], size: int) -> Iterator[list[str]]:
     """Yield texts `size` at a time.
 
     Raises:
         TypeError: one is not a string; the windows before its own have been yielded.
+        ValueError: likewise, one is not Unicode: it cannot be tokenized.
     """
     source = iter(texts)
     first = 0
@@ -48,8 +57,21 @@ def windows(texts: Iterable[str], size: int) -> Iterator[list[str]]:
         for index, text in enumerate(window, first):
             if not isinstance(text, str):
                 raise TypeError(f"texts: expected strings, got {type(text).__name__} at index {index}")
+            if fault := lone_surrogate(text):
+                raise ValueError(f"texts: expected Unicode, got {fault} of the text at index {index}")
         yield window
         first += len(window)
+
+
+def lone_surrogate(text: str) -> str | None:
+    """Return which one makes a string no Unicode text, so that tokenizers and files do not take it, and where it is."""
+    if text.isascii():  # which costs nothing to know
+        return None
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        return f"a lone surrogate, {text[error.start]!r}, as character {error.start:,}"
+    return None
 
 
 def ahead(items: Iterable[T], work: Callable[[T], R]) -> Generator[R, None, None]:
@@ -57,8 +79,11 @@ def ahead(items: Iterable[T], work: Callable[[T], R]) -> Generator[R, None, None
 
     Items are taken in the caller's thread. What taking one, or its work, raises is raised when its turn has come. The
     thread has ended when the iterator has, or was closed.
+
+    Raises:
+        RuntimeError: asked to go on in a forked child, which has not the thread that it would wait for.
     """
-    source = iter(items)
+    source, process = iter(items), os.getpid()
     with ThreadPoolExecutor(1, "frazil-ahead") as pool:
 
         def begin() -> Future[R] | None:
@@ -74,6 +99,8 @@ def ahead(items: Iterable[T], work: Callable[[T], R]) -> Generator[R, None, None
 
         current = begin()
         while current is not None:
+            if os.getpid() != process:
+                raise RuntimeError("a stream goes on in the process that began it, not in a forked child")
             result = current.result()
             current = begin()
             yield result

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,21 +21,22 @@ _SCALARS = {"frazil_codec": "i", "dim": "i", "bits": "i", "limit": "f", "spacing
 
 def save_codec(codec: Codec, path: Path) -> None:
     """See `Codec.save`."""
-    arrays: dict[str, Any] = {"frazil_codec": _VERSION, "dim": codec.dim, "bits": codec.bits, "limit": codec.limit}
+    # First what may be absent: damage of an entry in zip's directory can hide the next one, and no check sees that
+    arrays: dict[str, Any] = {} if codec.projection is None else {"projection": codec.projection.matrix}
+    arrays |= {"frazil_codec": _VERSION, "dim": codec.dim, "bits": codec.bits, "limit": codec.limit}
     arrays["spacing"] = codec.spacing
-    if codec.projection is not None:
-        arrays["projection"] = codec.projection.matrix
     with whole_file(path) as partial, partial.open("wb") as file:
         np.savez(file, **arrays)
 
 
-def load_codec(path: Path) -> dict[str, Any]:
-    """Return the arguments of the codec that a file holds; see `Codec.load`."""
-    try:
-        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
-            found = {name: file[name] for name in file.files}
-    except (ValueError, EOFError, KeyError, AttributeError, TypeError, zipfile.BadZipFile) as error:
-        raise ValueError(f"{path}: holds no codec of frazil's: {error}") from None
+def load_codec(kind: type[Codec], path: Path) -> Codec:
+    """See `Codec.load`."""
+    with path.open("rb") as opened:
+        try:
+            file = np.lib.npyio.NpzFile(opened, allow_pickle=False)
+            found = {name: np.asarray(file[name]) for name in file.files}
+        except Exception as error:  # zipfile raises what it likes: of damage, encryption, methods that it does not have
+            raise ValueError(f"{path}: holds no codec of frazil's: {error or type(error).__name__}") from None
     version = found.get("frazil_codec")
     if version is not None and version.shape == () and version.dtype.kind == "i" and version > _VERSION:
         raise ValueError(f"{path}: is of format {version}; this frazil reads format {_VERSION}")
@@ -49,12 +49,12 @@ def load_codec(path: Path) -> dict[str, Any]:
         )
     projection = found.get("projection")
     try:
-        return {
-            "dim": int(found["dim"]),
-            "bits": int(found["bits"]),
-            "limit": float(found["limit"]),
-            "spacing": str(found["spacing"]),
-            "projection": None if projection is None else Projection(projection),
-        }
+        return kind(
+            int(found["dim"]),
+            int(found["bits"]),
+            float(found["limit"]),
+            str(found["spacing"]),
+            None if projection is None else Projection(projection),
+        )
     except (TypeError, ValueError) as error:
         raise ValueError(f"{path}: {error}") from None

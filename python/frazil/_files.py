@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -11,26 +11,53 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["cache_folder", "load_array", "whole_file"]
+__all__ = ["cache_folder", "load_array", "new_array", "whole_file"]
 
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
     """Give a name beside a file's to write to; it takes the file's place when the block has ended well.
 
-    So neither an error nor a killed process leaves half a file under that name.
+    So neither an error nor a killed process leaves half a file under that name. A link stays one: what it
+    leads to is replaced.
 
     Raises:
-        OSError: the folder is not there, or cannot be written to.
+        OSError: the folder is not there, or cannot be written to; or what is there is no file, but a folder or a
+            device.
     """
-    if not path.absolute().parent.is_dir():
-        raise FileNotFoundError(f"{path}: there is no folder {str(path.absolute().parent)!r}")
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    place = Path(os.path.realpath(path))
+    if not place.parent.is_dir():
+        raise FileNotFoundError(f"{path}: there is no folder {str(place.parent)!r}")
+    if place.exists() and not place.is_file():
+        raise OSError(f"{path}: expected the name of a file, got that of a folder or a device")
+    partial = place.with_name(f".{place.name}.{os.getpid()}.partial")
     try:
         yield partial
-        partial.replace(path)
+        with partial.open("rb+") as file:
+            os.fsync(file.fileno())  # else a machine that loses power may keep the name, and not what is in it
+        partial.replace(place)
     finally:
         partial.unlink(missing_ok=True)
+
+
+@contextmanager
+def new_array(path: Path, dtype: np.dtype[Any], shape: tuple[int, ...]) -> Iterator[Callable[[NDArray[Any]], None]]:
+    """Write a .npy file of a known shape; give what appends rows to it.
+
+    Unlike a memory map, whose pages are written when the process has no way to be told of it but a fatal signal, this
+    raises where a disk is full.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    with path.open("wb") as file:
+        descr = np.lib.format.dtype_to_descr(dtype)
+        np.lib.format.write_array_header_1_0(file, {"descr": descr, "fortran_order": False, "shape": shape})
+
+        def append(rows: NDArray[Any]) -> None:
+            file.write(np.ascontiguousarray(rows, dtype).tobytes())
+
+        yield append
 
 
 def cache_folder(name: str) -> Path:

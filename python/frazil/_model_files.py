@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from frazil._presets import find_preset
 
-__all__ = ["HUB_SECONDS", "ModelConfigs", "find_model", "read_configs"]
+__all__ = ["HUB_SECONDS", "ModelConfigs", "files_state", "find_model", "loading", "read_configs"]
 
 HUB_SECONDS = 5.0
 
@@ -43,17 +46,45 @@ def find_model(model: str | Path, revision: str | None = None) -> Path:
     return folder
 
 
+@contextmanager
+def loading(folder: Path) -> Iterator[None]:
+    """Say of what is wrong with a model's files whose they are: transformers lets through what its readers raise.
+
+    Raises:
+        ValueError: they are damaged, or do not belong together.
+    """
+    try:
+        yield
+    except (ImportError, MemoryError, OSError):  # which say what is missing
+        raise
+    except Exception as error:
+        reason = str(error).strip().partition("\n")[0]
+        raise ValueError(f"{folder}: cannot be loaded: {type(error).__name__}: {reason}") from error
+
+
+def files_state(folder: Path) -> str:
+    """Return a hash that changes when the files in a model's folder do: their names, sizes or times."""
+    files = (path for path in sorted(folder.rglob("*")) if path.is_file())
+    state = [(str(path.relative_to(folder)), path.stat().st_size, path.stat().st_mtime_ns) for path in files]
+    return hashlib.sha256(json.dumps(state).encode()).hexdigest()
+
+
 def read_configs(folder: Path, name: str) -> ModelConfigs:
     """Read the sentence-transformers configs in `folder`, in the shapes that its versions 1 to 6 write.
 
     What they do not say is the preset's of a well-known model, which is known by `name` or `folder`.
 
     Raises:
-        ValueError: the model is of a kind that `Encoder` does not do.
+        ValueError: the model is of a kind that `Encoder` does not do, or a file is damaged.
     """
     preset = find_preset(name, folder)
     transformer, pooling = _read_modules(folder) if (folder / "modules.json").is_file() else (folder, None)
-    prompts = _read(folder / "config_sentence_transformers.json").get("prompts")
+    path = folder / "config_sentence_transformers.json"
+    prompts = _read(path).get("prompts")
+    if not isinstance(prompts, dict | None) or not all(
+        isinstance(text, str | None) for text in (prompts or {}).values()
+    ):
+        raise ValueError(f"{path}: prompts: expected texts by their names, got {prompts!r}")
     if preset is not None and prompts is None:
         prompts = dict(preset.prompts)
 
@@ -61,11 +92,14 @@ def read_configs(folder: Path, name: str) -> ModelConfigs:
     config = _read(found[0]) if found else {}
     if config.get("transformer_task", "feature-extraction") != "feature-extraction":
         raise ValueError(f"{folder}: transformer_task {config['transformer_task']!r} is not supported")
+    most = config.get("max_seq_length")
+    if most is not None and (not isinstance(most, int) or most < 1):
+        raise ValueError(f"{found[0]}: max_seq_length: expected an integer of 1 or more, got {most!r}")
     return ModelConfigs(
         transformer,
         pooling or (None if preset is None else preset.pooling),
         prompts or {},
-        config.get("max_seq_length"),
+        most,
         config.get("do_lower_case", False),
     )
 
@@ -73,7 +107,10 @@ def read_configs(folder: Path, name: str) -> ModelConfigs:
 def _read_modules(folder: Path) -> tuple[Path, str | None]:
     """Return the transformer's folder and the pooling mode that modules.json leads to."""
     transformer, pooling = folder, None
-    for module in _read(folder / "modules.json"):
+    path = folder / "modules.json"
+    for module in _read(path, list):
+        if not isinstance(module, dict) or not all(isinstance(module.get(name), str) for name in ("type", "path")):
+            raise ValueError(f"{path}: expected modules with a type and a path, got {module!r}")
         kind = module["type"].rpartition(".")[2]
         if kind == "Transformer":
             transformer = folder / module["path"]
@@ -97,8 +134,17 @@ def _read_pooling(path: Path) -> str:
     return mode
 
 
-def _read(path: Path) -> Any:
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+def _read(path: Path, kind: type[list[Any] | dict[str, Any]] = dict) -> Any:
+    """Return the object, or the list, of a JSON file; an empty one where there is no file."""
+    if not path.is_file():
+        return kind()
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path}: is not JSON: {error}") from None
+    if not isinstance(found, kind):
+        raise ValueError(f"{path}: expected a JSON {'list' if kind is list else 'object'}, got {str(found)[:80]}")
+    return found
 
 
 def _find_in_hub(model: str, revision: str | None) -> Path:

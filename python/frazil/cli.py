@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib.metadata
+import io
 import os
 import platform
 import sys
@@ -28,15 +29,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         arguments = _parser().parse_args(argv)
         arguments.argv = sys.argv[1:] if argv is None else argv
+        if isinstance(sys.stdout, io.TextIOWrapper):  # texts and names that it cannot encode shall not end the command
+            sys.stdout.reconfigure(errors="backslashreplace")
         code = arguments.run(arguments)
-        sys.stdout.flush()
+        if sys.stdout is not None:  # None: it was closed when the process began
+            sys.stdout.flush()
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:  # the reader, `head` for example, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nor may the interpreter's last flush complain
         return 0
-    except (ImportError, OSError, ValueError) as error:
-        print(f"frazil: {' '.join(str(error).split())}", file=sys.stderr)
+    except (ImportError, MemoryError, OSError, ValueError) as error:
+        print(f"frazil: {' '.join(str(error).split()) or type(error).__name__}", file=sys.stderr)
         return 2
     return int(code or 0)
 
@@ -111,7 +115,7 @@ def _add_quality_commands(commands: Any) -> None:
     quality.add_argument(
         "--limit", type=float, metavar="L", help="codes cover -L to L (default: 0.18; 0.30 for 8 bits)"
     )
-    quality.add_argument("--seed", type=int, default=0, metavar="N", help="of random choices (default: 0)")
+    quality.add_argument("--seed", type=_size, default=0, metavar="N", help="of random choices (default: 0)")
     quality.add_argument("--json", action="store_true", help="print JSON")
     quality.add_argument("--plot", type=Path, metavar="FILE", help="draw recall against bytes, .png or .svg")
     quality.set_defaults(run=_quality_command("run_quality"))
@@ -254,7 +258,7 @@ def _add_bench_options(bench: argparse.ArgumentParser) -> None:
     bench.add_argument("--data", type=Path, metavar="FILE.npy", help="search these vectors, not random ones")
     bench.add_argument("--queries-data", type=Path, metavar="FILE.npy", help="for these (default: rows with noise)")
     bench.add_argument("--clustered", action="store_true", help="search vectors in tight clusters, not random ones")
-    bench.add_argument("--seed", type=int, default=0, metavar="N", help="of random numbers (default: 0)")
+    bench.add_argument("--seed", type=_size, default=0, metavar="N", help="of random numbers (default: 0)")
     bench.add_argument(
         "--device",
         choices=("cpu", "cuda"),
@@ -274,13 +278,23 @@ def _names(text: str) -> tuple[str, ...]:
 
 
 def _counts(text: str) -> tuple[int, ...]:
-    return tuple(_positive(count) for count in text.split(","))
+    try:
+        return tuple(_positive(count) for count in text.split(","))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"expected whole numbers and commas, got {text!r}") from None
 
 
 def _positive(text: str) -> int:
     value = int(text)
     if value < 1:
         raise argparse.ArgumentTypeError(f"expected 1 or more, got {value}")
+    return value
+
+
+def _size(text: str) -> int:
+    value = int(text)
+    if value < 0:
+        raise argparse.ArgumentTypeError(f"expected 0 or more, got {value}")
     return value
 
 

@@ -124,8 +124,8 @@ class Codec:
         """Choose a codec for vectors like those of a sample: its limit and, for models that need it, a projection.
 
         The limit is the one by which the scores of held-out rows and their nearest rows differ least from those of the
-        floats, after the straight line between the two is taken out, as it changes no order. A projection is taken
-        where it keeps, of the held-out rows' 10 nearest, 2% more than cutting does.
+        floats, after what changes no order is taken out: each row's mean, and a straight line between the two. A
+        projection is taken where it keeps, of the held-out rows' 10 nearest, 2% more than cutting does.
 
         Args:
             sample: floats (n, d), d >= dim, of the types that `pack` takes: some thousand embeddings of documents, at
@@ -167,7 +167,7 @@ class Codec:
         """
         from frazil._codec_files import load_codec
 
-        return cls(**load_codec(Path(path)))
+        return load_codec(cls, Path(path))
 
     def __repr__(self) -> str:
         rest = "" if self.spacing == "uniform" else f", spacing={self.spacing!r}"

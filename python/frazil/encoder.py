@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import math
 import sys
 import warnings
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
@@ -12,8 +13,9 @@ from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
-from frazil._batches import Batch, Cost, ahead, batches, windows
-from frazil._model_files import find_model, read_configs
+from frazil._arrays import as_count
+from frazil._batches import Batch, Cost, ahead, as_texts, batches, windows
+from frazil._model_files import find_model, loading, read_configs
 from frazil._presets import ARCTIC
 
 if TYPE_CHECKING:
@@ -44,11 +46,11 @@ class Encoder:
     Args:
         model: Hugging Face hub id, or local folder. One in the hub's cache is used as it is; the hub is not asked. Or a
             `SentenceTransformer`, which then does the encoding itself, whatever its modules: only `prompts` may be
-            given with it, and its embeddings are normalized.
+            given with it, and its embeddings are normalized. Models with a route for each kind of text take theirs.
         device: "cpu", "cuda", "cuda:1", "mps" …; None: a GPU if torch has one, else the CPU.
-        dtype: type that the model computes in, torch's or its name: a floating-point one, e.g. "bfloat16"; or, on a
-            CPU, "int8": linear layers' weights and inputs are rounded to 8 bits, which is faster and less exact
-            (docs/encoding.md has both). None: float32.
+        dtype: type that the model computes in, torch's or its name: a floating-point one of 16 bits or more, e.g.
+            "bfloat16"; or, on a CPU, "int8": linear layers' weights and inputs are rounded to 8 bits, which is faster
+            and less exact (docs/encoding.md has both). None: float32.
         revision: branch, tag or commit on the hub; None: the main branch.
         max_tokens: longer texts are truncated to this many tokens, or to the model's own limit if that is lower.
         pooling: "cls" or "mean"; None: as the model's configs say.
@@ -58,15 +60,16 @@ class Encoder:
         name: the model as given.
         folder: where its files lie.
         dimensions: length of an embedding.
-        max_tokens, pooling, prompts, device, dtype: what is used, the model's configs read.
+        max_tokens, pooling, prompts, device, dtype: what is used, the model's configs read; max_tokens is None for a
+            wrapped model that takes texts of any length.
 
     Raises:
         ImportError: torch or transformers is not installed.
-        TypeError: the model is none of these.
+        TypeError: the model is none of these, `max_tokens` is not an integer, or `prompts` not texts by their names.
         OSError: the model is no local folder, not in the hub's cache, and the hub does not give it, or does not answer
             within 5 seconds.
         ValueError: the model is of a kind that is not done here (other pooling, other modules, not an encoder), lacks
-            weights, or `device`, `dtype`, `max_tokens` or `pooling` is not a possible one.
+            weights, or its files are damaged; or `device`, `dtype`, `max_tokens` or `pooling` is not a possible one.
     """
 
     def __init__(
@@ -98,8 +101,7 @@ class Encoder:
         self.dtype = _as_dtype(dtype, self.device)
         if pooling not in ("cls", "mean", None):
             raise ValueError(f"pooling: expected 'cls' or 'mean', got {pooling!r}")
-        if max_tokens < 1:
-            raise ValueError(f"max_tokens: expected 1 or more, got {max_tokens}")
+        max_tokens = as_count(max_tokens, "max_tokens", 2**31)
 
         self.name = str(model)
         self.folder = find_model(model, revision)
@@ -107,29 +109,35 @@ class Encoder:
         if not (pooling or configs.pooling):
             warnings.warn(f"{self.name} does not say how it pools; mean is assumed, unless pooling= says", stacklevel=2)
         self.pooling = pooling or configs.pooling or "mean"
-        self.prompts = dict(configs.prompts if prompts is None else prompts)
+        self.prompts = _as_prompts(configs.prompts if prompts is None else prompts)
 
         self._model = _load(configs.transformer, self.device, self.dtype)
-        self._tokenizer = AutoTokenizer.from_pretrained(configs.transformer)
+        with loading(configs.transformer):
+            self._tokenizer = AutoTokenizer.from_pretrained(configs.transformer)
         self._lower_case = configs.lower_case
         self.dimensions: int = self._model.config.hidden_size
         # RoBERTa's kin count positions from one past the padding's
         first = getattr(getattr(self._model, "embeddings", None), "padding_idx", -1) + 1
         positions = getattr(self._model.config, "max_position_embeddings", max_tokens) - first
         limits = (max_tokens, configs.max_tokens or max_tokens, int(self._tokenizer.model_max_length), positions)
-        self.max_tokens = min(limits)
+        self.max_tokens: int | None = min(limits)
         self._tokenize([""])  # sets its truncation, which several threads cannot do at once
 
     def _describe(self, model: Any, prompts: Mapping[str, str] | None) -> None:
         """Take the attributes from a SentenceTransformer."""
+        import torch
+
         name = getattr(model.model_card_data, "base_model", None) or type(model).__name__
         self.name, self.folder = str(name), Path(str(name))
-        self.device, self.dtype = model.device, next(model.parameters()).dtype
-        self.prompts = dict(model.prompts if prompts is None else prompts)
+        self.device = model.device
+        self.dtype = next((weights.dtype for weights in model.parameters()), torch.float32)  # some have no weights
+        self.prompts = _as_prompts(model.prompts if prompts is None else prompts)
         self.pooling = "its own"
-        self.max_tokens = int(model.max_seq_length or _MAX_TOKENS)
+        limit = model.max_seq_length
+        self.max_tokens = None if limit is None or math.isinf(limit) else int(limit)
         renamed = getattr(model, "get_embedding_dimension", None)  # what newer versions call it
-        self.dimensions = int((renamed or model.get_sentence_embedding_dimension)())
+        told = (renamed or model.get_sentence_embedding_dimension)()
+        self.dimensions = len(model.encode("", show_progress_bar=False)) if told is None else int(told)
 
     def encode_query(
         self, texts: str | Sequence[str], batch_size: int | None = None, show_progress_bar: bool | None = None
@@ -147,10 +155,10 @@ class Encoder:
             changes its embedding by float32's rounding alone, some 1e-7 a value; with dtype "int8" by more.
 
         Raises:
-            TypeError: something among `texts` is not a string.
-            ValueError: `batch_size` is less than 1.
+            TypeError: something among `texts` is not a string, or `batch_size` not an integer.
+            ValueError: something among `texts` is not Unicode (a lone surrogate), or `batch_size` is less than 1.
         """
-        return self._encode(texts, self.prompts.get("query", ""), batch_size, show_progress_bar, self._packer(None))
+        return self._encode(texts, "query", batch_size, show_progress_bar, self._packer(None))
 
     @overload
     def encode_document(
@@ -199,10 +207,11 @@ class Encoder:
             (row_bytes,) for a single text.
 
         Raises:
-            TypeError: something among `texts` is not a string.
-            ValueError: `batch_size` is less than 1, or the codec takes more dimensions than the model has.
+            TypeError: something among `texts` is not a string, `batch_size` not an integer, or `codec` not a `Codec`.
+            ValueError: something among `texts` is not Unicode (a lone surrogate), `batch_size` is less than 1, the
+                codec takes more dimensions than the model has, or `refine` is given without a codec.
         """
-        return self._encode(texts, self._document_prompt, batch_size, show_progress_bar, self._packer(codec, refine))
+        return self._encode(texts, "document", batch_size, show_progress_bar, self._packer(codec, refine))
 
     @overload
     def stream_document(
@@ -257,17 +266,17 @@ class Encoder:
             is `window`, but for the last.
 
         Raises:
-            TypeError: `texts` is one text; or something among them is not a string: the windows before have come.
-            ValueError: `batch_size` or `window` is less than 1, or the codec takes more dimensions than the model has.
-            Exception: whatever taking a text raises; the windows before have come.
+            TypeError: `texts` is one text; `batch_size` or `window` is not an integer, or `codec` not a `Codec`.
+            ValueError: `batch_size` or `window` is less than 1, the codec takes more dimensions than the model has, or
+                `refine` is given without a codec.
+            Exception: whatever taking a text raises; TypeError or ValueError if one is not a string or not Unicode (a
+                lone surrogate). The windows before have come.
         """
         if isinstance(texts, str):
             raise TypeError("texts: expected an iterable of texts, got one text; encode_document takes it")
-        if window < 1:
-            raise ValueError(f"window: expected 1 or more, got {window}")
-        _check_batch_size(batch_size)
+        size = as_count(window, "window", sys.maxsize)
         finish = self._packer(codec, refine)
-        embedded = self._embedded(texts, self._document_prompt, batch_size, window, progress)
+        embedded = self._embedded(as_texts(texts), "document", _as_batch_size(batch_size), size, progress)
 
         def stream() -> Generator[NDArray[Any], None, None]:
             with closing(embedded):
@@ -276,14 +285,22 @@ class Encoder:
 
         return stream()
 
-    @property
-    def _document_prompt(self) -> str:
-        return next((self.prompts[name] for name in ("document", "passage", "corpus") if name in self.prompts), "")
+    def _prompt(self, kind: str) -> str:
+        names = ("query",) if kind == "query" else ("document", "passage", "corpus")
+        return next((self.prompts[name] for name in names if name in self.prompts), "")
 
     def _packer(self, codec: Codec | None, refine: bool | Metric = False) -> Callable[[torch.Tensor], NDArray[Any]]:
         """Return what makes the answer of a window's embeddings."""
+        from frazil.codec import Codec
+
         if codec is None:
+            if refine:
+                raise ValueError(
+                    f"refine: it is codes that are refined: expected a codec, too, or False; got {refine!r}"
+                )
             return lambda embeddings: embeddings.cpu().numpy()
+        if not isinstance(codec, Codec):
+            raise TypeError(f"codec: expected a frazil.Codec, got {type(codec).__name__}")
         if codec.input_dim > self.dimensions:
             raise ValueError(
                 f"codec: {codec!r} takes {codec.input_dim:,} dimensions, {self.name} has {self.dimensions:,}"
@@ -301,7 +318,7 @@ class Encoder:
     def _encode(
         self,
         texts: str | Sequence[str],
-        prompt: str,
+        kind: str,
         batch_size: int | None,
         show_progress_bar: bool | None,
         finish: Callable[[torch.Tensor], NDArray[Any]],
@@ -309,16 +326,16 @@ class Encoder:
         import torch
         from tqdm.auto import tqdm
 
-        inputs = [texts] if isinstance(texts, str) else list(texts)
+        inputs = [texts] if isinstance(texts, str) else list(as_texts(texts))
         for _ in windows(inputs, _WINDOW):
-            pass  # before anything is encoded: all of them must be strings
-        _check_batch_size(batch_size)
+            pass  # before anything is encoded: all of them must be texts
+        size = _as_batch_size(batch_size)
         none = finish(torch.empty((0, self.dimensions)))
         found = np.empty((len(inputs), none.shape[1]), none.dtype)
         hide = None if show_progress_bar is None else not show_progress_bar  # None: unless stderr is a terminal
         with tqdm(total=len(inputs), unit="text", disable=hide, delay=2 if hide is None else 0) as bar:
             done = 0
-            with closing(self._embedded(inputs, prompt, batch_size, _WINDOW, bar.update)) as embedded:
+            with closing(self._embedded(inputs, kind, size, _WINDOW, bar.update)) as embedded:
                 for embeddings in embedded:
                     found[done : done + len(embeddings)] = finish(embeddings)
                     done += len(embeddings)
@@ -327,7 +344,7 @@ class Encoder:
     def _embedded(
         self,
         texts: Iterable[str],
-        prompt: str,
+        kind: str,
         batch_size: int | None,
         window: int,
         progress: Callable[[int], object] | None,
@@ -335,10 +352,12 @@ class Encoder:
         """Yield each window's embeddings, float32 (m, dimensions) on the device."""
         import torch
 
-        progress = progress or (lambda _: None)
+        progress, prompt = progress or (lambda _: None), self._prompt(kind)
         if self._wrapped is not None:  # it tokenizes for itself
+            # What newer versions have, which tells the model what kind of text it is
+            encode = getattr(self._wrapped, f"encode_{kind}", self._wrapped.encode)
             for some in windows(texts, window):
-                found = self._wrapped.encode(
+                found = encode(
                     some,
                     prompt=prompt,
                     batch_size=batch_size or _WRAPPED_BATCH,
@@ -388,9 +407,15 @@ class Encoder:
             return torch.nn.functional.normalize(pooled, dim=1)
 
 
-def _check_batch_size(batch_size: int | None) -> None:
-    if batch_size is not None and batch_size < 1:
-        raise ValueError(f"batch_size: expected 1 or more, got {batch_size}")
+def _as_batch_size(batch_size: int | None) -> int | None:
+    return None if batch_size is None else as_count(batch_size, "batch_size", 2**31)
+
+
+def _as_prompts(prompts: Any) -> dict[str, str]:
+    """Return prompts by their names; configs may say null for none."""
+    if not isinstance(prompts, Mapping) or not all(isinstance(text, str | None) for text in prompts.values()):
+        raise TypeError(f'prompts: expected texts by their names, such as {{"query": "…"}}, got {prompts!r}')
+    return {name: text or "" for name, text in prompts.items()}
 
 
 def _is_sentence_transformer(model: Any) -> bool:
@@ -405,15 +430,18 @@ def _load(folder: Path, device: torch.device, dtype: torch.dtype) -> Any:
     from transformers import AutoConfig, AutoModel
     from transformers.utils import logging
 
-    if AutoConfig.from_pretrained(folder).is_encoder_decoder:
+    with loading(folder):
+        config = AutoConfig.from_pretrained(folder)
+    if config.is_encoder_decoder:
         raise ValueError(f"{folder}: encoder-decoder models are not supported")
     verbosity = logging.get_verbosity()
     logging.set_verbosity(40)  # errors only: a pooling head among the weights would be reported as unexpected
     try:
-        try:
-            model, info = AutoModel.from_pretrained(folder, output_loading_info=True, add_pooling_layer=False)
-        except TypeError:  # an architecture without that head
-            model, info = AutoModel.from_pretrained(folder, output_loading_info=True)
+        with loading(folder):
+            try:
+                model, info = AutoModel.from_pretrained(folder, output_loading_info=True, add_pooling_layer=False)
+            except TypeError:  # an architecture without that head
+                model, info = AutoModel.from_pretrained(folder, output_loading_info=True)
     finally:
         logging.set_verbosity(verbosity)
     if info["missing_keys"]:
@@ -432,7 +460,9 @@ def _as_device(device: str | torch.device | None) -> torch.device:
     if device is None:
         device = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
     try:
-        return torch.empty(0, device=device).device
+        probe = torch.zeros(1, device=device)
+        probe.item()  # "meta" has tensors, but no values
+        return probe.device
     except (RuntimeError, AssertionError, TypeError) as error:  # AssertionError: torch was built without CUDA
         raise ValueError(f"device: {device!r} cannot be used: {str(error).partition(chr(10))[0]}") from None
 
@@ -441,8 +471,10 @@ def _as_dtype(dtype: str | torch.dtype | None, device: torch.device) -> torch.dt
     import torch
 
     found = torch.float32 if dtype is None else getattr(torch, dtype, None) if isinstance(dtype, str) else dtype
-    if not isinstance(found, torch.dtype) or not (found.is_floating_point or found == torch.int8):
-        wanted = "a floating-point type such as 'float32' or 'bfloat16', or 'int8'"
+    if not isinstance(found, torch.dtype) or not (
+        (found.is_floating_point and found.itemsize > 1) or found == torch.int8  # floats of 8 bits are for storage
+    ):
+        wanted = "a floating-point type of 16 bits or more such as 'float32' or 'bfloat16', or 'int8'"
         raise ValueError(f"dtype: expected {wanted}, got {dtype!r}")
     if found == torch.int8 and device.type != "cpu":
         raise ValueError(f"dtype: int8 is for CPUs, the device is {device}; a 16-bit type is fast there")

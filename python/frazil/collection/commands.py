@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import codecs
 import json
+import sys
 from typing import Any
 
 import numpy as np
@@ -45,9 +47,9 @@ def run_search(arguments: argparse.Namespace) -> None:
     if arguments.json:
         names = "score", "id", "document", "metadata"
         columns = hits.scores.tolist(), hits.ids, hits.documents, hits.metadatas
-        print(
-            json.dumps([dict(zip(names, hit, strict=True)) for hit in zip(*columns, strict=True)], ensure_ascii=False)
-        )
+        answers = [dict(zip(names, hit, strict=True)) for hit in zip(*columns, strict=True)]
+        encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+        print(json.dumps(answers, ensure_ascii=codecs.lookup(encoding).name != "utf-8"))
         return
     width = max((len(str(name)) for name in hits.ids), default=0)
     for score, name, document in zip(hits.scores, hits.ids, hits.documents, strict=True):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from frazil._files import load_array, whole_file
+from frazil._files import load_array, new_array, whole_file
 from frazil.codec import Codec
 from frazil.collection.catalog import Properties
 from frazil.collection.codec_rows import codec_of_text, text_of_codec
@@ -102,20 +102,22 @@ def _export_npy(collection: Collection, path: Path) -> int:
         if str(name).endswith("\0"):
             raise ValueError(f"export: NumPy drops zeros at the end of strings, such as {name!r}; Parquet does not")
     shape = count, collection.codec.row_bytes
-    with whole_file(path) as partial, whole_file(path.with_suffix(".ids.npy")) as partial_ids:
-        dtype = np.dtype(np.int64) if kind is int else np.dtype(("U", width))
-        codes = np.lib.format.open_memmap(partial, "w+", np.dtype(np.uint8), shape)
-        ids = np.lib.format.open_memmap(partial_ids, "w+", dtype, (count,))
+    dtype = np.dtype(np.int64) if kind is int else np.dtype(("U", width))
+    with (
+        whole_file(path) as partial,
+        whole_file(path.with_suffix(".ids.npy")) as partial_ids,
+        new_array(partial, np.dtype(np.uint8), shape) as add_codes,
+        new_array(partial_ids, dtype, (count,)) as add_ids,
+    ):
         done = 0
         for records in collection.batches(_AT_ONCE):
             if done + len(records.ids) > count:
                 raise CollectionError(f"{collection.path}: was changed while it was exported; try again")
-            codes[done : done + len(records.ids)] = records.codes
-            ids[done : done + len(records.ids)] = records.ids
+            add_codes(records.codes)
+            add_ids(np.array(records.ids, dtype))
             done += len(records.ids)
         if done < count:
             raise CollectionError(f"{collection.path}: was changed while it was exported; try again")
-        del codes, ids
     return count
 
 

@@ -199,8 +199,8 @@ def _index(collection: Collection, source: Source, encoder: _Lazy, options: Inde
     if note["fingerprint"] != source.fingerprint:
         if not options.upsert:
             raise ValueError(
-                f"{source.path}: has changed since it was indexed, or begun to be; --upsert indexes all of it again, "
-                "replacing items of the same ids; or choose another folder"
+                f"{source.path}: has changed since it was indexed, or begun to be, or is to be read by other fields; "
+                "--upsert indexes all of it again, replacing items of the same ids; or choose another folder"
             )
         note |= {"done": 0, "fingerprint": source.fingerprint}
     begun = note["done"]

@@ -6,6 +6,7 @@ import csv
 import itertools
 import json
 import os
+import stat
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from frazil._batches import lone_surrogate
 from frazil._files import load_array
 from frazil.collection.exchange import count_rows, is_export, need_arrow
 
@@ -39,7 +41,7 @@ class Part(NamedTuple):
 
 
 class Source(ABC):
-    """A file of `count` items. `is_text` says of which kind."""
+    """A file of `count` items. `is_text` says of which kind; `fingerprint`, of what its items are made."""
 
     is_text: bool
     unit = "row"
@@ -50,6 +52,8 @@ class Source(ABC):
     def __init__(self, path: Path) -> None:
         self.path = path
         status = path.stat()
+        if not stat.S_ISREG(status.st_mode):
+            raise ValueError(f"{path}: expected a file, got a folder, or a pipe, which can be read once only")
         self.fingerprint = f"{status.st_size} bytes, changed at {status.st_mtime_ns} ns"
 
     @property
@@ -136,6 +140,8 @@ class _Texts(Source):
     def __init__(self, path: Path, text_fields: tuple[str, ...], id_field: str | None) -> None:
         super().__init__(path)
         self._text_fields, self._id_field = text_fields, id_field
+        if text_fields or id_field is not None:
+            self.fingerprint += f", fields {json.dumps([text_fields, id_field])}"
         if path.suffix == ".parquet":
             if is_export(path):
                 raise ValueError(f"{path}: holds the codes of a collection, not texts alone: use frazil import")
@@ -178,10 +184,11 @@ class _Texts(Source):
                 if len(set(names)) < len(names):
                     raise ValueError(f"{self.path}: the first line has a name twice: {', '.join(names)}")
                 for record in reader:
+                    place = f"{self.path}: line {reader.line_num:,}:"
                     if None in record:
-                        raise ValueError(
-                            f"{self.path}: line {reader.line_num:,}: more fields than the first line has names"
-                        )
+                        raise ValueError(f"{place} more fields than the first line has names")
+                    if None in record.values():
+                        raise ValueError(f"{place} fewer fields than the first line has names")
                     yield reader.line_num, record
             except csv.Error as error:
                 raise ValueError(f"{self.path}: line {reader.reader.line_num:,}: {error}") from None
@@ -215,6 +222,8 @@ class _Texts(Source):
             texts.append(
                 " ".join(_as_text(record[name], place, name) for name in names if record[name] not in (None, ""))
             )
+            if fault := lone_surrogate(texts[-1]):
+                raise ValueError(f"{place}: expected Unicode, got {fault} of its text")
             id_names = _ID_FIELDS if self._id_field is None else (self._id_field,)
             id_name = next((name for name in id_names if name in record), None)
             if id_name is None and (ids or self._id_field is not None):

@@ -35,17 +35,17 @@ def create(folder: Path, properties: Properties) -> None:
     """
     refuse_copies(folder)
     folder.mkdir(parents=True, exist_ok=True)
+    known = (NAME, *(NAME + end for end in BESIDE), "writer.lock", "codes-1.bin", "rerank-1.bin")
+    foreign = sorted(path.name for path in folder.iterdir() if path.name not in known)
+    if foreign:
+        raise CollectionError(f"{folder}: is no collection, and not empty: it holds {shown(foreign)}")
     lock = WriterLock(folder / "writer.lock")
     try:
-        known = (NAME, *(NAME + end for end in BESIDE), "writer.lock", "codes-1.bin", "rerank-1.bin")
         if (folder / NAME).exists():
             there = Catalog(folder / NAME)
             there.close()
             if not there.is_new:
                 raise CollectionError(f"{folder}: there is a collection already; open it")
-        foreign = sorted(path.name for path in folder.iterdir() if path.name not in known)
-        if foreign:
-            raise CollectionError(f"{folder}: is no collection, and not empty: it holds {shown(foreign)}")
         catalog = Catalog(folder / NAME, create=True)
         try:
             for kind, _ in kinds(properties):

@@ -15,7 +15,7 @@ import numpy as np
 
 from frazil import __version__
 from frazil._files import whole_file
-from frazil._model_files import find_model
+from frazil._model_files import files_state, find_model
 from frazil._presets import ARCTIC
 from frazil.encoder import Encoder
 
@@ -51,9 +51,7 @@ class DemoModel:
     @cached_property
     def fingerprint(self) -> str:
         """A hash that changes when the model's files do."""
-        files = (path for path in sorted(self.folder.rglob("*")) if path.is_file())
-        state = [(path.relative_to(self.folder), path.stat().st_size, path.stat().st_mtime_ns) for path in files]
-        return hashlib.sha256(repr((self.name, state)).encode()).hexdigest()
+        return hashlib.sha256(f"{self.name} {files_state(self.folder)}".encode()).hexdigest()
 
 
 class Embeddings(NamedTuple):

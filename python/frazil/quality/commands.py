@@ -62,6 +62,11 @@ def run_eval(arguments: argparse.Namespace) -> None:
                 f"{arguments.documents}, {arguments.queries}: expected a row for each line of corpus.jsonl and "
                 f"queries.jsonl, got {len(documents):,} and {len(queries):,}"
             )
+        if documents.shape[1] != queries.shape[1]:
+            raise ValueError(
+                f"{arguments.documents}, {arguments.queries}: expected vectors of one model, got "
+                f"{documents.shape[1]:,} and {queries.shape[1]:,} dimensions"
+            )
         queries = queries[np.array(data.query_rows)]
     else:
         from frazil.collection.indexing import load_encoder
@@ -84,5 +89,5 @@ def run_eval(arguments: argparse.Namespace) -> None:
         loss = "" if result is results[0] else result.loss(results[0])
         lines.append([result.case.name, f"{result.case.row_bytes:,}", cells[0], loss, cells[1]])
     print(table_rows(["", "bytes", "NDCG@10", "beside uncut float32", "recall@100"], lines))
-    for text in limit_warnings(documents, all_cases):
+    for text in [*data.warnings, *limit_warnings(documents, all_cases)]:
         print(f"warning: {text}", file=sys.stderr)

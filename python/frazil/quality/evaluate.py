@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from frazil._files import whole_file
+from frazil._files import load_array, new_array, whole_file
+from frazil._model_files import files_state
 from frazil._progress import counted
 from frazil.codec import Codec
 from frazil.metric import Metric
@@ -96,7 +97,8 @@ def _sampled(count: int) -> NDArray[np.int64]:
 def embeddings(encoder: Encoder, texts: Sequence[str], kind: str, folder: Path) -> NDArray[np.float32]:
     """Encode texts, or find their embeddings in a folder of such, float32 (n, d), a memory map.
 
-    What has been encoded when the process ends, however it ends, is not encoded again.
+    What has been encoded when the process ends, however it ends, is not encoded again. Files that are damaged, or those
+    of a model whose files have changed since, are as good as none.
 
     Args:
         encoder: the model.
@@ -104,34 +106,47 @@ def embeddings(encoder: Encoder, texts: Sequence[str], kind: str, folder: Path) 
         kind: "query" or "document".
         folder: where embeddings are kept, under a name made of the model's settings and all texts.
     """
-    settings = [str(encoder.folder), encoder.prompts, encoder.pooling, encoder.max_tokens, str(encoder.dtype), kind]
+    model = str(encoder.folder), files_state(encoder.folder), str(encoder.dtype)
+    settings = [*model, encoder.prompts, encoder.pooling, encoder.max_tokens, kind]
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
     for text in texts:
         digest.update(f"{len(text)} {text}".encode("utf-8", "surrogatepass"))
     path = folder / f"{digest.hexdigest()[:32]}.npy"
-    if not path.exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        encode = encoder.encode_query if kind == "query" else encoder.encode_document
-        parts = []
-        with counted(f"encoding, {kind}", 0, len(texts)) as advance, whole_file(path) as partial:
-            found = np.lib.format.open_memmap(partial, "w+", np.float32, (len(texts), encoder.dimensions))
-            for start in range(0, len(texts), _AT_ONCE):
-                some = texts[start : start + _AT_ONCE]
-                parts.append(path.with_name(f"{path.stem}-{start}-{len(some)}.npy"))
-                found[start : start + len(some)] = _kept(parts[-1], encode, some)
-                advance(len(some))
-            found.flush()
-            del found
-        for part in parts:
-            part.unlink(missing_ok=True)
-    loaded: NDArray[np.float32] = np.load(path, mmap_mode="r")
-    return loaded
+    shape = len(texts), encoder.dimensions
+    if (kept := _kept(path, shape)) is not None:
+        return kept
+    folder.mkdir(parents=True, exist_ok=True)
+    encode = encoder.encode_query if kind == "query" else encoder.encode_document
+    parts = []
+    with (
+        counted(f"encoding, {kind}", 0, len(texts)) as advance,
+        whole_file(path) as partial,
+        new_array(partial, np.dtype(np.float32), shape) as append,
+    ):
+        for start in range(0, len(texts), _AT_ONCE):
+            some = texts[start : start + _AT_ONCE]
+            parts.append(path.with_name(f"{path.stem}-{start}-{len(some)}.npy"))
+            append(_made(parts[-1], encode, some, encoder.dimensions))
+            advance(len(some))
+    for part in parts:
+        part.unlink(missing_ok=True)
+    return load_array(path)
 
 
-def _kept(path: Path, encode: Callable[..., NDArray[np.float32]], texts: Sequence[str]) -> NDArray[np.float32]:
+def _kept(path: Path, shape: tuple[int, int]) -> NDArray[np.float32] | None:
+    """Map the embeddings in a file; None if it is not there, or damaged."""
+    with contextlib.suppress(FileNotFoundError, ValueError):
+        kept = load_array(path)
+        if kept.shape == shape and kept.dtype == np.float32:
+            return kept
+    return None
+
+
+def _made(
+    path: Path, encode: Callable[..., NDArray[np.float32]], texts: Sequence[str], dimensions: int
+) -> NDArray[np.float32]:
     """Return the embeddings in a file, or encode texts and keep them there: whole, so that two processes may do so."""
-    with contextlib.suppress(FileNotFoundError):
-        kept: NDArray[np.float32] = np.load(path)
+    if (kept := _kept(path, (len(texts), dimensions))) is not None:
         return kept
     made = encode(texts, show_progress_bar=False)
     with whole_file(path) as partial, partial.open("wb") as file:

@@ -59,10 +59,15 @@ def _projecting_is_worth_it(held: Sample, few: Sample, dim: int, seed: int) -> b
 
 
 def _error(codec: Codec, truth: Truth) -> float:
-    """Return what is left of the error of the nearest documents' scores beside a straight line."""
-    given = np.take_along_axis(codec.score(truth.queries, codec.pack(truth.documents)), truth.rows, 1).ravel()
-    true = truth.scores.ravel().astype(np.float64)
-    given = given - given.mean()
-    true = true - true.mean()
-    square = true @ true
-    return float(np.std(given - true * (given @ true / square if square > 0 else 0.0)))
+    """Return what is left of the nearest documents' scores when a straight line of the codes' scores is taken out.
+
+    Each query's scores are taken relative to their mean, as no order depends on it. It is the floats' scores that are
+    to follow from the codes', not the other way round: codes that are all the same would have no error then.
+    """
+    scores = codec.score(truth.queries, codec.pack(truth.documents))
+    given = np.take_along_axis(scores, truth.rows, 1).astype(np.float64)
+    true = truth.scores.astype(np.float64)
+    given = (given - given.mean(axis=1, keepdims=True)).ravel()
+    true = (true - true.mean(axis=1, keepdims=True)).ravel()
+    both, square = given @ true, given @ given
+    return float(true @ true - both * both / square) if both > 0 else float("inf")

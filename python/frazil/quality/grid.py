@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from frazil._arrays import as_floats
 from frazil._files import load_array
 from frazil.bench.report import table_rows
 from frazil.codec import Codec
@@ -57,7 +58,11 @@ def load(path: Path, most: int | None, seed: int) -> NDArray[Any]:
     """
     vectors = load_array(path)
     if vectors.ndim != 2 or vectors.dtype.kind != "f":
-        raise ValueError(f"{path}: expected an array of floats (n, d)")
+        raise ValueError(f"{path}: expected an array of floats (n, d), got {vectors.dtype} {vectors.shape}")
+    try:
+        as_floats(vectors[:0], str(path))
+    except TypeError as error:  # of other floats, such as long doubles
+        raise ValueError(str(error)) from None
     if most is None or len(vectors) <= most:
         return vectors
     return vectors[np.sort(np.random.default_rng(seed).choice(len(vectors), most, replace=False))]

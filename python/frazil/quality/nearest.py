@@ -15,7 +15,8 @@ _BLOCK = 8192  # rows whose floats and scores are held at once
 def unit(vectors: NDArray[Any], dim: int) -> NDArray[np.float32]:
     """Return vectors cut to `dim` values and renormalized, float32 (n, dim); zero vectors stay zero."""
     kept = vectors[:, :dim].astype(np.float64)
-    kept /= np.maximum(np.abs(kept).max(axis=1, keepdims=True), np.finfo(np.float64).tiny)  # nothing overflows
+    largest = np.abs(kept).max(axis=1, keepdims=True)
+    kept /= np.where(largest > 0, largest, 1)  # nothing overflows or vanishes
     kept /= np.maximum(
         np.linalg.norm(kept, axis=1, keepdims=True), 1.0
     )  # of a vector whose largest value is 1, or zero
