@@ -21,6 +21,7 @@ BEYOND_THE_CORE = (
     "collection_files",
     "demo",
     "encoder",
+    "encoder_stream",
     "gpu",
     "gpu_large",
     "native",

@@ -46,7 +46,7 @@ cp "$kernel" "$work/iso/boot/vmlinuz"
 cat >"$work/iso/boot/grub/grub.cfg" <<GRUB
 set timeout=0
 menuentry tests {
-  linux /boot/vmlinuz console=ttyS0 quiet mitigations=off no_timer_check lpj=1000000 clearcpuid=515,321,323,580
+  linux /boot/vmlinuz console=ttyS0 quiet mitigations=off no_timer_check lapic=notscdeadline idle=poll lpj=1000000 clearcpuid=515,321,323,580
   initrd /boot/initrd
 }
 GRUB
