@@ -42,7 +42,8 @@ chmod +x "$work/image/init"
 cp "$kernel" "$work/iso/boot/vmlinuz"
 
 # Bochs 2.7 counts a state that it does not describe (PKU's), describes compacted states wrongly, and has no fast strings switched on, for
-# which Linux' short ones then have no other way: pku, xsavec, xsaves and fsrm are not to be used.
+# which Linux' short ones then have no other way: pku, xsavec, xsaves and fsrm are not to be used. Bochs 3.0 does not wake a CPU that waits for
+# its timer's deadline.
 cat >"$work/iso/boot/grub/grub.cfg" <<GRUB
 set timeout=0
 menuentry tests {
