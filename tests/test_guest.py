@@ -305,7 +305,9 @@ def test_any_allocation_may_fail(tmp_path):
         pytest.skip("no compiler here, or no glibc")
     (tmp_path / "malloc.cpp").write_text(FAILING_MALLOC)
     library = str(tmp_path / "malloc.so")
-    subprocess.run([compiler, "-shared", "-fPIC", "-O1", "-o", library, str(tmp_path / "malloc.cpp")], check=True)
+    environment = {"PATH": os.defpath, **os.environ}  # where it looks for its linker; `which` found it there, too
+    command = [compiler, "-shared", "-fPIC", "-O1", "-o", library, str(tmp_path / "malloc.cpp")]
+    subprocess.run(command, env=environment, check=True)
     out = run_python(
         f"""{WORK}
     import ctypes
