@@ -19,8 +19,9 @@ enum Width : int { kInt4 = 0, kInt8 = 1, kNormal4 = 2 };
 inline constexpr int kWidths = 2;
 inline constexpr int kDotWidths = 3;
 
-inline constexpr std::uint8_t kNormalLevels[16] = {0,   31,  52,  69,  84,  97,  109, 122,
-                                                   133, 146, 158, 171, 186, 203, 224, 255};
+// Static, not inline, as all that kernels use (see below).
+[[maybe_unused]] static constexpr std::uint8_t kNormalLevels[16] = {0,   31,  52,  69,  84,  97,  109, 122,
+                                                                    133, 146, 158, 171, 186, 203, 224, 255};
 
 struct Format {
   std::size_t dim;
