@@ -152,7 +152,8 @@ __m256i widen_sums(__m256i sums16) { return _mm256_madd_epi16(sums16, _mm256_set
 
 // The products of one row with the query, in 8 lanes to be summed.
 template <Width W>
-FRAZIL_INLINE inline __m256i dot_row(const std::uint8_t* row, std::size_t row_bytes, const SplitEntries& query) {
+FRAZIL_INLINE inline __m256i dot_row(const std::uint8_t* row, std::size_t row_bytes, std::ptrdiff_t ahead,
+                                     const SplitEntries& query) {
   constexpr std::size_t kTogether = 32 * 8 / planes(W);  // bytes of which 8 products of pairs go into a 16-bit lane
   const __m256i zero = _mm256_setzero_si256();
   const auto add = [](__m256i& sum, __m256i levels, const std::int8_t* entries)
@@ -162,6 +163,7 @@ FRAZIL_INLINE inline __m256i dot_row(const std::uint8_t* row, std::size_t row_by
     __m256i high[2] = {zero, zero}, low[2] = {zero, zero};  // by planes
     const std::size_t end = smaller(row_bytes, j + kTogether);
     for (std::size_t i = j; i < end; i += 32) {
+      if (i % 64 == 0) prefetch(row + i + ahead, 1);
       const __m256i bytes = load_bytes(row + i, row_bytes - i);
       for_each_index<planes(W)>([&](auto plane) FRAZIL_INLINE {
         const __m256i levels = split<W>(bytes, plane);
@@ -182,7 +184,8 @@ void dot_rows(const std::uint8_t* rows, std::ptrdiff_t stride, std::size_t n, st
               const std::int8_t* query, std::int32_t* dots) {
   const SplitQuery<W> split_query(query, row_bytes);
   const SplitEntries entries = split_query.entries;
-  const auto one = [&](const std::uint8_t* row, auto bytes) FRAZIL_INLINE { return dot_row<W>(row, bytes, entries); };
+  const auto one = [&](const std::uint8_t* row, auto bytes, std::ptrdiff_t ahead)
+                       FRAZIL_INLINE { return dot_row<W>(row, bytes, ahead, entries); };
   const auto at = [&](std::size_t i) FRAZIL_INLINE { return rows + static_cast<std::ptrdiff_t>(i) * stride; };
   dot_rows_by(one, at, prefetch_distance(row_bytes, stride), n, row_bytes, dots);
 }
@@ -192,7 +195,8 @@ void dot_picked(const std::uint8_t* rows, std::ptrdiff_t stride, const std::uint
                 std::size_t row_bytes, const std::int8_t* query, std::int32_t* dots) {
   const SplitQuery<W> split_query(query, row_bytes);
   const SplitEntries entries = split_query.entries;
-  const auto one = [&](const std::uint8_t* row, auto bytes) FRAZIL_INLINE { return dot_row<W>(row, bytes, entries); };
+  const auto one = [&](const std::uint8_t* row, auto bytes, std::ptrdiff_t ahead)
+                       FRAZIL_INLINE { return dot_row<W>(row, bytes, ahead, entries); };
   const auto at = [&](std::size_t i) FRAZIL_INLINE {
     prefetch(rows + static_cast<std::ptrdiff_t>(picked[smaller(i + kPrefetchPicked, n - 1)]) * stride, row_bytes);
     return rows + static_cast<std::ptrdiff_t>(picked[i]) * stride;

@@ -7,10 +7,11 @@ namespace {
 
 // The products of one row with the query, in 8 lanes to be summed.
 template <Width W>
-FRAZIL_INLINE inline __m256i dot_row(const std::uint8_t* row, std::size_t row_bytes, const std::int8_t* plane0,
-                                     const std::int8_t* plane1) {
+FRAZIL_INLINE inline __m256i dot_row(const std::uint8_t* row, std::size_t row_bytes, std::ptrdiff_t ahead,
+                                     const std::int8_t* plane0, const std::int8_t* plane1) {
   __m256i even = _mm256_setzero_si256(), odd = even;
   for (std::size_t i = 0; i < row_bytes; i += 32) {
+    if (i % 64 == 0) prefetch(row + i + ahead, 1);
     const __m256i bytes = load_bytes(row + i, row_bytes - i);
     even = _mm256_dpbusd_avx_epi32(even, split<W>(bytes, 0), load256(plane0 + i));
     if constexpr (W != kInt8) odd = _mm256_dpbusd_avx_epi32(odd, split<W>(bytes, 1), load256(plane1 + i));
@@ -22,8 +23,8 @@ template <Width W>
 void dot_rows(const std::uint8_t* rows, std::ptrdiff_t stride, std::size_t n, std::size_t row_bytes,
               const std::int8_t* query, std::int32_t* dots) {
   const std::int8_t* const second = query + (W == kInt8 ? 0 : plane_stride(row_bytes));
-  const auto one = [&](const std::uint8_t* row, auto bytes)
-                       FRAZIL_INLINE { return dot_row<W>(row, bytes, query, second); };
+  const auto one = [&](const std::uint8_t* row, auto bytes, std::ptrdiff_t ahead)
+                       FRAZIL_INLINE { return dot_row<W>(row, bytes, ahead, query, second); };
   const auto at = [&](std::size_t i) FRAZIL_INLINE { return rows + static_cast<std::ptrdiff_t>(i) * stride; };
   dot_rows_by(one, at, prefetch_distance(row_bytes, stride), n, row_bytes, dots);
 }
@@ -32,8 +33,8 @@ template <Width W>
 void dot_picked(const std::uint8_t* rows, std::ptrdiff_t stride, const std::uint32_t* picked, std::size_t n,
                 std::size_t row_bytes, const std::int8_t* query, std::int32_t* dots) {
   const std::int8_t* const second = query + (W == kInt8 ? 0 : plane_stride(row_bytes));
-  const auto one = [&](const std::uint8_t* row, auto bytes)
-                       FRAZIL_INLINE { return dot_row<W>(row, bytes, query, second); };
+  const auto one = [&](const std::uint8_t* row, auto bytes, std::ptrdiff_t ahead)
+                       FRAZIL_INLINE { return dot_row<W>(row, bytes, ahead, query, second); };
   const auto at = [&](std::size_t i) FRAZIL_INLINE {
     prefetch(rows + static_cast<std::ptrdiff_t>(picked[smaller(i + kPrefetchPicked, n - 1)]) * stride, row_bytes);
     return rows + static_cast<std::ptrdiff_t>(picked[i]) * stride;

@@ -236,7 +236,8 @@ FRAZIL_INLINE inline __m128i split(__m128i bytes, std::size_t plane) {
 
 // The products of one row with the query, in 4 lanes to be summed.
 template <Width W>
-FRAZIL_INLINE inline __m128i dot_row(const std::uint8_t* row, std::size_t row_bytes, const SplitEntries& query) {
+FRAZIL_INLINE inline __m128i dot_row(const std::uint8_t* row, std::size_t row_bytes, std::ptrdiff_t ahead,
+                                     const SplitEntries& query) {
   constexpr std::size_t kTogether = 16 * 8 / planes(W);  // bytes of which 8 products of pairs go into a 16-bit lane
   const __m128i zero = _mm_setzero_si128();
   const auto add = [](__m128i& sum, __m128i levels, const std::int8_t* entries)
@@ -246,6 +247,7 @@ FRAZIL_INLINE inline __m128i dot_row(const std::uint8_t* row, std::size_t row_by
     __m128i high[2] = {zero, zero}, low[2] = {zero, zero};  // by planes
     const std::size_t end = smaller(row_bytes, j + kTogether);
     for (std::size_t i = j; i < end; i += 16) {
+      if (i % 64 == 0) prefetch(row + i + ahead, 1);
       const __m128i bytes = load_bytes(row + i, row_bytes - i);
       for_each_index<planes(W)>([&](auto plane) FRAZIL_INLINE {
         const __m128i levels = split<W>(bytes, plane);
@@ -259,7 +261,7 @@ FRAZIL_INLINE inline __m128i dot_row(const std::uint8_t* row, std::size_t row_by
   return sum;
 }
 
-// Fills dots[i] for the rows at row_at(i), four at a time, asking for what lies `ahead` of each, if that is not 0.
+// Fills dots[i] for the rows at row_at(i), four at a time, asking line by line for what lies `ahead` of each.
 template <Width W, class RowAt, class Bytes>
 FRAZIL_INLINE inline void four_rows_at_a_time(RowAt&& row_at, std::ptrdiff_t ahead, std::size_t n, Bytes row_bytes,
                                               const std::int8_t* query, std::int32_t* dots) {
@@ -269,9 +271,7 @@ FRAZIL_INLINE inline void four_rows_at_a_time(RowAt&& row_at, std::ptrdiff_t ahe
     const std::size_t here = smaller(4, n - r);
     __m128i sums[4];
     for (std::size_t i = 0; i < 4; ++i) {
-      const std::uint8_t* const row = row_at(r + smaller(i, here - 1));
-      if (ahead != 0) prefetch(row + ahead, row_bytes);
-      sums[i] = dot_row<W>(row, row_bytes, entries);
+      sums[i] = dot_row<W>(row_at(r + smaller(i, here - 1)), row_bytes, ahead, entries);
     }
     const __m128i totals = _mm_hadd_epi32(_mm_hadd_epi32(sums[0], sums[1]), _mm_hadd_epi32(sums[2], sums[3]));
     if (here == 4) {

@@ -61,8 +61,8 @@ template <Width W>
                           _mm256_permute2x128_si256(quads[0], quads[1], 0x31));
 }
 
-// Fills dots[i] for the rows at row_at(i), eight at a time, asking for what lies `ahead` of each, if that is not 0:
-// dot_row(row, row_bytes) gives a row's products with the query in 8 lanes to be summed.
+// Fills dots[i] for the rows at row_at(i), eight at a time: dot_row(row, row_bytes, ahead) gives a row's products with
+// the query in 8 lanes to be summed, and asks for what lies `ahead` line by line: all lines at once are partly dropped.
 template <class DotRow, class RowAt, class Bytes>
 FRAZIL_INLINE inline void eight_rows_at_a_time(DotRow&& dot_row, RowAt&& row_at, std::ptrdiff_t ahead, std::size_t n,
                                                Bytes row_bytes, std::int32_t* dots) {
@@ -70,9 +70,7 @@ FRAZIL_INLINE inline void eight_rows_at_a_time(DotRow&& dot_row, RowAt&& row_at,
     const std::size_t here = smaller(8, n - r);
     __m256i sums[8];
     for (std::size_t i = 0; i < 8; ++i) {
-      const std::uint8_t* const row = row_at(r + smaller(i, here - 1));
-      if (ahead != 0) prefetch(row + ahead, row_bytes);
-      sums[i] = dot_row(row, row_bytes);
+      sums[i] = dot_row(row_at(r + smaller(i, here - 1)), row_bytes, ahead);
     }
     const __m256i totals = sum_each(sums);
     if (here == 8) {
