@@ -212,15 +212,18 @@ def test_a_wrong_answer_of_many_threads_is_noticed(monkeypatch, capsys):
     assert "frazil: batch: scalar with 2 threads: not the answer of the reference" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(("key", "method"), [("pack-float32", "pack"), ("pack-float16", "pack"), ("unpack", "unpack")])
+@pytest.mark.parametrize(
+    ("key", "method"),
+    [("pack-float32", "pack"), ("pack-float16", "pack"), ("pack-metric", "pack"), ("unpack", "unpack")],
+)
 def test_a_run_that_writes_nothing_is_noticed(key, method, monkeypatch, capsys):
     """What the run before has written must not pass for an answer."""
     right = getattr(Codec, method)
     calls = []
 
-    def lazy(self, x, *, out=None, threads=None):
+    def lazy(self, x, *, out=None, **options):
         calls.append(out is not None)
-        return out if sum(calls) > 1 and out is not None else right(self, x, out=out, threads=threads)
+        return out if sum(calls) > 1 and out is not None else right(self, x, out=out, **options)
 
     monkeypatch.setattr(Codec, method, lazy)
     assert bench("--only", key) == 2

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from frazil import Codec, Hits, Sketch, kernels, use_kernels
+from frazil import Codec, Hits, Metric, Sketch, kernels, use_kernels
 from frazil.bench.data import Vectors
 from frazil.bench.options import Options
 
@@ -19,6 +19,7 @@ __all__ = [
     "Search",
     "Setup",
     "WrongAnswer",
+    "by_metric",
     "by_normal_levels",
     "by_sketch",
     "expected_hits",
@@ -146,13 +147,21 @@ def expected_hits(answer: Search, queries: NDArray[np.float32]) -> Hits:
     return hits
 
 
-def pack(dtype: type[np.floating[Any]]) -> Callable[[Setup, int], Case]:
-    """Make a packing of vectors of this type."""
+def by_metric(setup: Setup, x: NDArray[Any]) -> Metric:
+    """Refine by a metric of these vectors."""
+    return Metric.fit(x[:2_000, : setup.codec.dim])
+
+
+def pack(
+    dtype: type[np.floating[Any]], refine: Callable[[Setup, NDArray[Any]], bool | Metric] = lambda setup, x: False
+) -> Callable[[Setup, int], Case]:
+    """Make a packing of vectors of this type, refined as `refine` says."""
 
     def make(setup: Setup, rows: int) -> Case:
         x = wide_vectors(setup.options.seed, rows, dtype)
+        how = refine(setup, x)
         with use_kernels("scalar"):
-            expected = setup.codec.pack(x)
+            expected = setup.codec.pack(x, refine=how)
         out = np.empty_like(expected)
 
         def spoil() -> None:  # what an earlier run has written proves nothing
@@ -160,7 +169,7 @@ def pack(dtype: type[np.floating[Any]]) -> Callable[[Setup, int], Case]:
 
         kept = setup.codec.dim * x.itemsize
         return Case(
-            run=lambda threads: setup.codec.pack(x, out=out, threads=threads),
+            run=lambda threads: setup.codec.pack(x, refine=how, out=out, threads=threads),
             expected=(expected,),
             rows=rows,
             work=rows,

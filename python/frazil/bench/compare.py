@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from frazil.bench.report import FORMAT, table_rows
+from frazil.bench.report import FORMAT, millions, table_rows
 
 __all__ = ["compare"]
 
@@ -29,7 +29,7 @@ def compare(first: Path, second: Path) -> str:
         one, other = a[key], b[key]
         if one["rows"] != other["rows"]:
             differ.append(f"{_named(key)}: {one['rows']:,} and {other['rows']:,}")
-        cells = [f"{one['rate'] / 1e6:,.1f}", f"{other['rate'] / 1e6:,.1f}", f"{other['rate'] / one['rate']:.3f}"]
+        cells = [millions(one["rate"]), millions(other["rate"]), f"{other['rate'] / one['rate']:.3f}"]
         lines.append([operation, name, str(threads), *cells, f"{one['spread']:.0%}", f"{other['spread']:.0%}"])
     text = [table_rows(["operation", "set", "threads", "A, M/s", "B, M/s", "B/A", "spread A", "spread B"], lines)]
     for name, these, those in (("A", a, b), ("B", b, a)):

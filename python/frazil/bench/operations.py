@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from frazil.bench.cases import Case, Setup, by_normal_levels, by_sketch, pack, search, unpack
+from frazil.bench.cases import Case, Setup, by_metric, by_normal_levels, by_sketch, pack, search, unpack
 from frazil.bench.options import Options
 
 __all__ = ["OPERATIONS", "Operation", "select"]
@@ -35,6 +35,7 @@ _NORMAL_NOTE = (
 )
 _SKETCH_NOTE = "The limit is that of a full scan, which reads all codes: a search by a sketch need not keep to it."
 _PACK_NOTE = "Counted are the bytes read of the dimensions kept; the limit reads the same bytes and writes none."
+_REFINE_NOTE = "Refining computes: the limit, of reading, is far from what bounds it."
 
 OPERATIONS = (
     Operation("single", "search, one query, {rows:,} {vectors} rows", "rows", ("memory",), lambda o: o.rows, search(1)),
@@ -131,6 +132,26 @@ OPERATIONS = (
         lambda o: o.pack_rows,
         pack(np.float16),
         note=_PACK_NOTE,
+    ),
+    Operation(
+        "pack-refined",
+        "pack, refined, {rows:,} rows of 768 float32",
+        "rows",
+        ("memory",),
+        lambda o: max(1, o.pack_rows // 10),
+        pack(np.float32, refine=lambda setup, x: True),
+        scalar_share=4,
+        note=_REFINE_NOTE,
+    ),
+    Operation(
+        "pack-metric",
+        "pack, refined by a metric, {rows:,} rows of 768 float32",
+        "rows",
+        ("memory",),
+        lambda o: max(1, o.pack_rows // 10),
+        pack(np.float32, refine=by_metric),
+        scalar_share=16,
+        note=_REFINE_NOTE,
     ),
     Operation(
         "unpack",

@@ -26,7 +26,7 @@ from frazil import __version__, _native
 from frazil.bench.options import Options
 from frazil.bench.results import Line, Table
 
-__all__ = ["FORMAT", "as_json", "header", "markdown", "table_rows", "write_json"]
+__all__ = ["FORMAT", "as_json", "header", "markdown", "millions", "table_rows", "write_json"]
 
 FORMAT = 1
 
@@ -59,6 +59,11 @@ def markdown(table: Table) -> str:
     return f"\n**{table.title}**\n\n{table_rows(head, lines)}{note}"
 
 
+def millions(rate: float) -> str:
+    """Show a rate in millions a second, small ones with more digits."""
+    return f"{rate / 1e6:,.{1 if rate >= 10e6 else 2}f}"
+
+
 def table_rows(head: list[str], lines: list[list[str]]) -> str:
     """Lay out Markdown; all columns but the first, and those of words, are flush right."""
     marks = ["---" if name in ("", "set", "limit", "operation") else "--:" for name in head]
@@ -78,9 +83,9 @@ def _run(line: Line, probes: dict[tuple[str, int], Line]) -> list[str]:
     return [
         line.name,
         str(line.threads),
-        f"{line.rate / 1e6:,.1f}",
+        millions(line.rate),
         f"{line.gb_per_s:,.1f}",
-        f"{line.limit}: {at_most / 1e6:,.1f}",
+        f"{line.limit}: {millions(at_most)}",
         f"{line.of_limit:.0%}",
         f"{line.spread:.0%}",
     ]
@@ -89,7 +94,7 @@ def _run(line: Line, probes: dict[tuple[str, int], Line]) -> list[str]:
 def _peer(line: Line) -> list[str]:
     return [
         line.name,
-        f"{line.rate / 1e6:,.1f}",
+        millions(line.rate),
         f"{1e3 * line.work / line.rate:,.2f}",
         f"{line.of_limit:.2f}",
         *([] if line.recall is None else [f"{line.recall:.3f}"]),

@@ -89,5 +89,5 @@ def _reads(setup: Setup, keys: set[str]) -> list[Case]:
     """Return what to find the speed of memory with: all codes, and rows as each kind of packing reads them."""
     codes = setup.vectors.codes(setup.options.rows)
     read = Case(lambda threads: None, (), setup.options.rows, setup.options.rows, codes.nbytes, codes)
-    packs = [o for o in select(("pack",)) if o.key in keys]
+    packs = [o for o in select(("pack-float32", "pack-float16")) if o.key in keys]
     return [read, *(operation.make(setup, operation.rows(setup.options)) for operation in packs)]
