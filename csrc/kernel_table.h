@@ -32,10 +32,10 @@ struct TileKernels {
                            std::uint8_t* tile);
   // dots[q * dots_stride + r] = <queries[q], tile row r>, r < n rounded up to `group`. Queries are stored by planes.
   // reached[q] is false only if none of them is at least least[q]: seen while they are in registers, that spares
-  // looking at them again.
+  // looking at them again. Meanwhile the n * row_bytes bytes at `ahead` are asked for, unless that is null.
   void (*dot[kDotWidths])(const std::uint8_t* tile, std::size_t n, std::size_t row_bytes, const std::int8_t* queries,
                           std::size_t n_queries, std::int32_t* dots, std::size_t dots_stride, const std::int32_t* least,
-                          bool* reached);
+                          bool* reached, const std::uint8_t* ahead);
 };
 
 // A query against sketches (docs/format.md §7). For each four bits a table of 16 bytes; a row's bound is

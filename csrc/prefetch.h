@@ -39,4 +39,18 @@ static constexpr std::size_t kPrefetchPicked = 16;
   }
 }
 
+// The same, into the second-level cache: what is not needed soon.
+[[maybe_unused]] static inline void prefetch_far(const void* at, std::size_t bytes) {
+  const char* const first = static_cast<const char*>(at);
+  for (std::size_t i = 0; i < bytes; i += 64) {
+#if defined(_MSC_VER) && defined(_M_X64)
+    _mm_prefetch(first + i, _MM_HINT_T1);
+#elif defined(_MSC_VER) && defined(_M_ARM64)
+    __prefetch2(first + i, 2);  // PLDL2KEEP
+#elif defined(__GNUC__)
+    __builtin_prefetch(first + i, 0, 2);
+#endif
+  }
+}
+
 }  // namespace frazil

@@ -8,6 +8,7 @@
 #include "refine_rows.h"
 #include "sketch_rows.h"
 #include "split_query.h"
+#include "upcoming.h"
 #include "vectors256.h"
 
 namespace frazil {
@@ -423,21 +424,25 @@ void plan_flushes(const std::int8_t* plane, std::size_t query_stride, std::size_
 
 // Q queries against a group of 16 rows: the steps up to each of n ends, added to the dots unless these are `fresh`. The
 // last dots are compared with `least`, if that is not null.
-template <std::size_t Q, int Shift>
+template <std::size_t Q, int Shift, class UpcomingRows>
 FRAZIL_INLINE inline void dot_steps(const std::uint8_t* group, const std::int8_t* plane, std::size_t query_stride,
                                     const std::size_t* ends, std::size_t n, bool fresh, std::int32_t* dots,
-                                    std::size_t dots_stride, const std::int32_t* least, bool* reached) {
+                                    std::size_t dots_stride, const std::int32_t* least, bool* reached,
+                                    UpcomingRows& upcoming) {
   std::size_t step = 0;
   for (std::size_t f = 0; f < n; ++f, fresh = false) {
     __m256i sums16[Q * 2];
     for_each_index<Q * 2>([&](auto i) FRAZIL_INLINE { sums16[i] = _mm256_setzero_si256(); });
-    for (; step < ends[f]; ++step, group += 64, plane += 4) {
-      const __m256i rows[2] = {load256(group), load256(group + 32)};
-      for_each_index<Q>([&](auto q) FRAZIL_INLINE {
-        const __m256i four = _mm256_set1_epi32(four_entries(plane + q * query_stride));
-        add_in_place(sums16[2 * q], _mm256_maddubs_epi16(rows[0], four));
-        add_in_place(sums16[2 * q + 1], _mm256_maddubs_epi16(rows[1], four));
-      });
+    while (step < ends[f]) {
+      upcoming.ask();
+      for (const std::size_t end = smaller(ends[f], step + kUnitSteps); step < end; ++step, group += 64, plane += 4) {
+        const __m256i rows[2] = {load256(group), load256(group + 32)};
+        for_each_index<Q>([&](auto q) FRAZIL_INLINE {
+          const __m256i four = _mm256_set1_epi32(four_entries(plane + q * query_stride));
+          add_in_place(sums16[2 * q], _mm256_maddubs_epi16(rows[0], four));
+          add_in_place(sums16[2 * q + 1], _mm256_maddubs_epi16(rows[1], four));
+        });
+      }
     }
     const bool compare = least != nullptr && f + 1 == n;
     for_each_index<Q>([&](auto q) FRAZIL_INLINE {
@@ -460,7 +465,9 @@ FRAZIL_INLINE inline void dot_steps(const std::uint8_t* group, const std::int8_t
 // Q queries against all groups of a tile.
 template <Width W, std::size_t Q>
 void dot_queries(const std::uint8_t* tile, std::size_t n, std::size_t row_bytes, const std::int8_t* queries,
-                 std::int32_t* dots, std::size_t dots_stride, const std::int32_t* least, bool* reached) {
+                 std::int32_t* dots, std::size_t dots_stride, const std::int32_t* least, bool* reached,
+                 const std::uint8_t* ahead) {
+  Upcoming<kUnitSteps * kGroup * 4 / tile_planes(W)> upcoming(ahead, tile);
   const std::size_t second = plane_stride(row_bytes), query_stride = planes(W) * second;
   const bool joined = second == 4 * tile_steps(row_bytes);  // a plane of the queries begins where the one before ends
   const std::size_t parts = joined ? 1 : planes(W), steps = tile_steps(row_bytes) * planes(W) / parts;
@@ -473,7 +480,7 @@ void dot_queries(const std::uint8_t* tile, std::size_t n, std::size_t row_bytes,
       for (std::size_t p = 0; p < parts; ++p, tile += steps * 64) {
         dot_steps<Q, kLast ? 0 : 4>(tile, queries + p * second, query_stride, flushes[p].ends, flushes[p].count,
                                     nibble + p == 0, dots, dots_stride, kLast && p + 1 == parts ? least : nullptr,
-                                    reached);
+                                    reached, upcoming);
       }
     });
   }
@@ -482,15 +489,15 @@ void dot_queries(const std::uint8_t* tile, std::size_t n, std::size_t row_bytes,
 template <Width W>
 void dot_tile(const std::uint8_t* tile, std::size_t n, std::size_t row_bytes, const std::int8_t* queries,
               std::size_t n_queries, std::int32_t* dots, std::size_t dots_stride, const std::int32_t* least,
-              bool* reached) {
+              bool* reached, const std::uint8_t* ahead) {
   const std::size_t query_stride = planes(W) * plane_stride(row_bytes);
   using Dot = void(const std::uint8_t*, std::size_t, std::size_t, const std::int8_t*, std::int32_t*, std::size_t,
-                   const std::int32_t*, bool*);
+                   const std::int32_t*, bool*, const std::uint8_t*);
   static constexpr Dot* kBySize[] = {nullptr,           dot_queries<W, 1>, dot_queries<W, 2>, dot_queries<W, 3>,
                                      dot_queries<W, 4>, dot_queries<W, 5>, dot_queries<W, 6>};
   for (std::size_t q = 0; q < n_queries; q += kQueryBlock) {
     kBySize[smaller(kQueryBlock, n_queries - q)](tile, n, row_bytes, queries + q * query_stride, dots + q * dots_stride,
-                                                 dots_stride, least + q, reached + q);
+                                                 dots_stride, least + q, reached + q, q == 0 ? ahead : nullptr);
   }
 }
 

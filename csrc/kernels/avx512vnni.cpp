@@ -9,6 +9,7 @@
 #include "common.h"
 #include "refine_rows.h"
 #include "sketch_rows.h"
+#include "vnni_tiles.h"
 
 namespace frazil {
 namespace {
@@ -416,129 +417,72 @@ void sketch_select(const std::uint8_t* blocks, std::size_t n, const SketchShape&
 
 // ---------------------------------------------------------------- tiles: many queries
 
-// A tile is groups of 32 rows. In a group, for each plane and each four bytes of a row: 2 vectors of 16 rows x 4 codes.
-constexpr std::size_t kGroup = 32;
+struct TileVector {
+  static constexpr std::size_t kLanes = 16;
+  static __m512i load(const void* at) { return _mm512_loadu_si512(at); }
+  static void store(void* at, __m512i v) { _mm512_storeu_si512(at, v); }
+  static __m512i all(std::int32_t entries) { return _mm512_set1_epi32(entries); }
+  static __m512i dot(__m512i sums, __m512i codes, __m512i entries) { return _mm512_dpbusd_epi32(sums, codes, entries); }
+  static __m512i larger(__m512i a, __m512i b) { return _mm512_max_epi32(a, b); }
+  static bool reaches(__m512i a, std::int32_t least) {
+    return _mm512_cmpge_epi32_mask(a, _mm512_set1_epi32(least)) != 0;
+  }
+};
 
-std::size_t tile_bytes(Width width, std::size_t rows, std::size_t row_bytes) {
-  return rows / kGroup * planes(width) * tile_steps(row_bytes) * 128;
-}
+constexpr std::size_t kGroup = kGroupOf<TileVector>;  // 32 rows
+constexpr std::size_t kQueryBlock = 12;               // 24 sums: the register file holds 32
 
-// Transposes 16 x 16 dwords: dword c of in[r] becomes dword r of in[c].
-void transpose(__m512i (&v)[16]) {
-  __m512i t[16];
-#pragma GCC unroll 8
-  for (int i = 0; i < 8; ++i) {
-    t[2 * i] = _mm512_unpacklo_epi32(v[2 * i], v[2 * i + 1]);
-    t[2 * i + 1] = _mm512_unpackhi_epi32(v[2 * i], v[2 * i + 1]);
-  }
-  // u[4i + c]: in 128-bit lane l, dword 4l + c of rows 4i … 4i+3.
-  __m512i u[16];
-  for (int i = 0; i < 4; ++i) {
-    u[4 * i] = _mm512_unpacklo_epi64(t[4 * i], t[4 * i + 2]);
-    u[4 * i + 1] = _mm512_unpackhi_epi64(t[4 * i], t[4 * i + 2]);
-    u[4 * i + 2] = _mm512_unpacklo_epi64(t[4 * i + 1], t[4 * i + 3]);
-    u[4 * i + 3] = _mm512_unpackhi_epi64(t[4 * i + 1], t[4 * i + 3]);
-  }
-  for (int c = 0; c < 4; ++c) {
-    const __m512i a = _mm512_shuffle_i32x4(u[c], u[4 + c], 0x88), b = _mm512_shuffle_i32x4(u[c], u[4 + c], 0xdd);
-    const __m512i d = _mm512_shuffle_i32x4(u[8 + c], u[12 + c], 0x88),
-                  e = _mm512_shuffle_i32x4(u[8 + c], u[12 + c], 0xdd);
-    v[c] = _mm512_shuffle_i32x4(a, d, 0x88);
-    v[8 + c] = _mm512_shuffle_i32x4(a, d, 0xdd);
-    v[4 + c] = _mm512_shuffle_i32x4(b, e, 0x88);
-    v[12 + c] = _mm512_shuffle_i32x4(b, e, 0xdd);
-  }
-}
-
-// Puts 16 rows x 64 bytes, transposed, into a tile: `steps` times 128 bytes apart, and the second plane `plane_bytes`
-// on.
-template <Width W>
-void store_tile(__m512i (&v)[16], std::size_t steps, std::size_t plane_bytes, std::uint8_t* to) {
-  transpose(v);
-#pragma GCC unroll 16
-  for (std::size_t c = 0; c < 16; ++c, to += 128) {
-    if (c == steps) return;
-    for_each_index<planes(W)>(
-        [&](auto plane) FRAZIL_INLINE { _mm512_storeu_si512(to + plane * plane_bytes, split<W>(v[c], plane)); });
-  }
+// Puts `steps` times four bytes of 16 rows into a tile, 128 bytes apart, and the second plane `plane_bytes` on: at
+// load(r) are 64 bytes of row r. In order, so that what is live fits into the registers.
+template <Width W, class Load>
+FRAZIL_INLINE inline void transpose(Load&& load, std::size_t steps, std::size_t plane_bytes, std::uint8_t* to) {
+  __m512i v[16];  // v[4i + c]: in 128-bit lane l, dword 4l + c of rows 4i … 4i+3
+  for_each_index<4>([&](auto i) FRAZIL_INLINE {
+    const __m512i row[4] = {load(4 * i), load(4 * i + 1), load(4 * i + 2), load(4 * i + 3)};
+    const __m512i low[2] = {_mm512_unpacklo_epi32(row[0], row[1]), _mm512_unpacklo_epi32(row[2], row[3])};
+    const __m512i high[2] = {_mm512_unpackhi_epi32(row[0], row[1]), _mm512_unpackhi_epi32(row[2], row[3])};
+    v[4 * i] = _mm512_unpacklo_epi64(low[0], low[1]);
+    v[4 * i + 1] = _mm512_unpackhi_epi64(low[0], low[1]);
+    v[4 * i + 2] = _mm512_unpacklo_epi64(high[0], high[1]);
+    v[4 * i + 3] = _mm512_unpackhi_epi64(high[0], high[1]);
+    for_each_index<4>([&](auto c) FRAZIL_INLINE { FRAZIL_IN_PLACE(v[4 * i + c]); });
+  });
+  const auto put = [&](std::size_t step, __m512i bytes) FRAZIL_INLINE {
+    if (step >= steps) return;
+    for_each_index<planes(W)>([&](auto plane) FRAZIL_INLINE {
+      _mm512_storeu_si512(to + 128 * step + plane * plane_bytes, split<W>(bytes, plane));
+    });
+  };
+  for_each_index<4>([&](auto c) FRAZIL_INLINE {
+    const __m512i a = _mm512_shuffle_i32x4(v[c], v[4 + c], 0x88), b = _mm512_shuffle_i32x4(v[c], v[4 + c], 0xdd);
+    const __m512i d = _mm512_shuffle_i32x4(v[8 + c], v[12 + c], 0x88);
+    const __m512i e = _mm512_shuffle_i32x4(v[8 + c], v[12 + c], 0xdd);
+    put(c, _mm512_shuffle_i32x4(a, d, 0x88));
+    put(8 + c, _mm512_shuffle_i32x4(a, d, 0xdd));
+    put(4 + c, _mm512_shuffle_i32x4(b, e, 0x88));
+    put(12 + c, _mm512_shuffle_i32x4(b, e, 0xdd));
+  });
 }
 
 template <Width W>
 void load_tile(const std::uint8_t* rows, std::ptrdiff_t stride, std::size_t n, std::size_t row_bytes,
                std::uint8_t* tile) {
   const std::size_t steps = tile_steps(row_bytes), plane_bytes = steps * 128;
-  const std::ptrdiff_t ahead = prefetch_distance(row_bytes, stride);
   for (std::size_t r = 0; r < n; r += 16, rows += 16 * stride) {
     std::uint8_t* const base = tile + r / kGroup * planes(W) * plane_bytes + r % kGroup * 4;
     const std::size_t here = smaller(16, n - r);
     for (std::size_t j = 0; j < row_bytes; j += 64) {
-      __m512i v[16];
-      const std::uint8_t* at = rows + j;
+      const auto at = [&](std::size_t i) FRAZIL_INLINE { return rows + j + static_cast<std::ptrdiff_t>(i) * stride; };
       if (here == 16 && j + 64 <= row_bytes) {
-#pragma GCC unroll 16
-        for (std::size_t i = 0; i < 16; ++i, at += stride) {
-          prefetch(at + ahead, 1);
-          v[i] = _mm512_loadu_si512(at);
-        }
-        store_tile<W>(v, 16, plane_bytes, base + j * 32);
+        const auto load = [&](std::size_t i) FRAZIL_INLINE { return _mm512_loadu_si512(at(i)); };
+        transpose<W>(load, 16, plane_bytes, base + j * 32);
       } else {
         const __mmask64 mask = head64(row_bytes - j);
-        for (std::size_t i = 0; i < 16; ++i, at += stride) {
-          v[i] = i < here ? _mm512_maskz_loadu_epi8(mask, at) : _mm512_setzero_si512();
-        }
-        store_tile<W>(v, smaller(16, steps - j / 4), plane_bytes, base + j * 32);
+        const auto load = [&](std::size_t i) FRAZIL_INLINE {
+          return i < here ? _mm512_maskz_loadu_epi8(mask, at(i)) : _mm512_setzero_si512();
+        };
+        transpose<W>(load, smaller(16, steps - j / 4), plane_bytes, base + j * 32);
       }
-    }
-  }
-}
-
-// Q queries against a group of 32 rows: 2Q sums in registers, each query's four bytes broadcast from memory.
-template <Width W, std::size_t Q>
-void dot_group(const std::uint8_t* group, std::size_t row_bytes, const std::int8_t* queries, std::int32_t* dots,
-               std::size_t dots_stride, const std::int32_t* least, bool* reached) {
-  const std::size_t steps = tile_steps(row_bytes), stride = planes(W) * plane_stride(row_bytes);
-  __m512i sums[Q * 2];
-  for_each_index<Q * 2>([&](auto i) FRAZIL_INLINE { sums[i] = _mm512_setzero_si512(); });
-  for (std::size_t plane = 0; plane < planes(W); ++plane, queries += plane_stride(row_bytes)) {
-    for (std::size_t step = 0; step < steps; ++step, group += 128) {
-      const __m512i rows[2] = {_mm512_loadu_si512(group), _mm512_loadu_si512(group + 64)};
-      for_each_index<Q>([&](auto q) FRAZIL_INLINE {
-        const __m512i four = _mm512_set1_epi32(four_entries(queries + q * stride + 4 * step));
-        for_each_index<2>([&](auto h) FRAZIL_INLINE {
-          sums[2 * q + h] = _mm512_dpbusd_epi32(sums[2 * q + h], rows[h], four);
-          FRAZIL_IN_PLACE(sums[2 * q + h]);
-        });
-      });
-    }
-  }
-  for_each_index<Q>([&](auto q) FRAZIL_INLINE {
-    _mm512_storeu_si512(dots + q * dots_stride, sums[2 * q]);
-    _mm512_storeu_si512(dots + q * dots_stride + 16, sums[2 * q + 1]);
-    const __m512i most = _mm512_max_epi32(sums[2 * q], sums[2 * q + 1]);
-    if (_mm512_cmpge_epi32_mask(most, _mm512_set1_epi32(least[q])) != 0) reached[q] = true;
-  });
-}
-
-// 12 queries: 24 sums, 2 vectors of rows, one broadcast; the register file holds 32.
-constexpr std::size_t kQueryBlock = 12;
-
-template <Width W>
-void dot_tile(const std::uint8_t* tile, std::size_t n, std::size_t row_bytes, const std::int8_t* queries,
-              std::size_t n_queries, std::int32_t* dots, std::size_t dots_stride, const std::int32_t* least,
-              bool* reached) {
-  const std::size_t group_bytes = tile_bytes(W, kGroup, row_bytes), query_stride = planes(W) * plane_stride(row_bytes);
-  using Group = void(const std::uint8_t*, std::size_t, const std::int8_t*, std::int32_t*, std::size_t,
-                     const std::int32_t*, bool*);
-  static constexpr Group* kBySize[] = {nullptr,         dot_group<W, 1>, dot_group<W, 2>,  dot_group<W, 3>,
-                                       dot_group<W, 4>, dot_group<W, 5>, dot_group<W, 6>,  dot_group<W, 7>,
-                                       dot_group<W, 8>, dot_group<W, 9>, dot_group<W, 10>, dot_group<W, 11>,
-                                       dot_group<W, 12>};
-  for (std::size_t q = 0; q < n_queries; q += kQueryBlock) {
-    const std::size_t block = smaller(kQueryBlock, n_queries - q);
-    for (std::size_t i = q; i < q + block; ++i) reached[i] = false;
-    for (std::size_t r = 0; r < n; r += kGroup) {
-      kBySize[block](tile + r / kGroup * group_bytes, row_bytes, queries + q * query_stride, dots + q * dots_stride + r,
-                     dots_stride, least + q, reached + q);
     }
   }
 }
@@ -564,7 +508,8 @@ constexpr TileKernels kTiles{kGroup,
                              6,
                              tile_bytes,
                              {load_tile<kInt4>, load_tile<kInt8>, load_tile<kNormal4>},
-                             {dot_tile<kInt4>, dot_tile<kInt8>, dot_tile<kNormal4>}};
+                             {dot_tile<TileVector, kInt4, kQueryBlock>, dot_tile<TileVector, kInt8, kQueryBlock>,
+                              dot_tile<TileVector, kNormal4, kQueryBlock>}};
 
 // ---------------------------------------------------------------- refine
 

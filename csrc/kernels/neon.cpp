@@ -395,11 +395,13 @@ constexpr std::size_t kSection = 8;
 // Adds Q queries' products with a group of 4 rows, `chunks` times 16 bytes of each, to sums[4 * query + row].
 template <Width W, std::size_t Q>
 FRAZIL_INLINE inline void add_products(const std::uint8_t* group, std::size_t chunks, const std::int8_t* queries,
-                                       std::size_t plane, std::size_t query_stride, int32x4_t (&sums)[4 * Q]) {
+                                       std::size_t plane, std::size_t query_stride, Upcoming<16 * kGroup>& upcoming,
+                                       int32x4_t (&sums)[4 * Q]) {
   if constexpr (W == kInt4) {
     int16x8_t parts[4 * Q];
     for_each_index<4 * Q>([&](auto i) FRAZIL_INLINE { parts[i] = vdupq_n_s16(0); });
     for (std::size_t c = 0; c < chunks; ++c, queries += 16) {
+      upcoming.ask();
       for_each_index<2>([&](auto nibble) FRAZIL_INLINE {
         int8x16_t rows[4];
         for_each_index<4>([&](auto r) FRAZIL_INLINE { rows[r] = vreinterpretq_s8_u8(load128(group + 16 * r)); });
@@ -417,6 +419,7 @@ FRAZIL_INLINE inline void add_products(const std::uint8_t* group, std::size_t ch
   } else {
     for_each_index<4 * Q>([&](auto i) FRAZIL_INLINE { sums[i] = vdupq_n_s32(0); });
     for (std::size_t c = 0; c < chunks; ++c, queries += 16) {
+      upcoming.ask();
       for_each_index<planes(W)>([&](auto p) FRAZIL_INLINE {
         int8x16_t rows[4];
         for_each_index<4>([&](auto r) FRAZIL_INLINE { rows[r] = vreinterpretq_s8_u8(load128(group + 16 * r)); });
@@ -435,7 +438,8 @@ FRAZIL_INLINE inline void add_products(const std::uint8_t* group, std::size_t ch
 
 template <Width W, std::size_t Q>
 void dot_group(const std::uint8_t* group, std::size_t row_bytes, const std::int8_t* queries, const std::int32_t* lack,
-               std::int32_t* dots, std::size_t dots_stride, const std::int32_t* least, bool* reached) {
+               std::int32_t* dots, std::size_t dots_stride, const std::int32_t* least, bool* reached,
+               Upcoming<16 * kGroup> upcoming) {
   const std::size_t plane = plane_stride(row_bytes), chunks = tile_chunks(row_bytes);
   const std::size_t most = W == kInt4 ? kSection : chunks;
   int32x4_t totals[Q];
@@ -443,7 +447,7 @@ void dot_group(const std::uint8_t* group, std::size_t row_bytes, const std::int8
   for (std::size_t c = 0; c < chunks; c += most) {
     int32x4_t sums[4 * Q];
     add_products<W, Q>(group + c * planes(W) * 64, smaller(most, chunks - c), queries + 16 * c, plane,
-                       planes(W) * plane, sums);
+                       planes(W) * plane, upcoming, sums);
     for_each_index<Q>([&](auto q) FRAZIL_INLINE {
       const int32x4_t each[4] = {sums[4 * q], sums[4 * q + 1], sums[4 * q + 2], sums[4 * q + 3]};
       totals[q] = vaddq_s32(totals[q], sum_each(each));
@@ -458,10 +462,11 @@ void dot_group(const std::uint8_t* group, std::size_t row_bytes, const std::int8
 template <Width W>
 void dot_tile(const std::uint8_t* tile, std::size_t n, std::size_t row_bytes, const std::int8_t* queries,
               std::size_t n_queries, std::int32_t* dots, std::size_t dots_stride, const std::int32_t* least,
-              bool* reached) {
-  static constexpr DotGroup* kBySize[] = {nullptr, dot_group<W, 1>, dot_group<W, 2>, dot_group<W, 3>, dot_group<W, 4>};
+              bool* reached, const std::uint8_t* ahead) {
+  static constexpr DotGroup<kGroup>* kBySize[] = {nullptr, dot_group<W, 1>, dot_group<W, 2>, dot_group<W, 3>,
+                                                  dot_group<W, 4>};
   dot_groups<kGroup, kQueryBlock, W, tile_bias(W)>(kBySize, tile, n, row_bytes, queries, n_queries, dots, dots_stride,
-                                                   least, reached);
+                                                   least, reached, ahead);
 }
 
 // ---------------------------------------------------------------- the unit's own rate

@@ -30,11 +30,13 @@ constexpr std::size_t kQueryBlock = 6;     // 24 sums, 6 vectors of queries, 2 o
 // Q queries against a group of rows: a query's vector has the entries of four steps, each multiplied from its lane.
 template <Width W, std::size_t Q>
 void dot_group(const std::uint8_t* group, std::size_t row_bytes, const std::int8_t* queries, const std::int32_t* lack,
-               std::int32_t* dots, std::size_t dots_stride, const std::int32_t* least, bool* reached) {
+               std::int32_t* dots, std::size_t dots_stride, const std::int32_t* least, bool* reached,
+               Upcoming<16 * kGroup> upcoming) {
   const std::size_t chunks = tile_chunks(row_bytes), query_stride = planes(W) * plane_stride(row_bytes);
   int32x4_t sums[Q * 4];
   for_each_index<Q * 4>([&](auto i) FRAZIL_INLINE { sums[i] = vdupq_n_s32(lack[i / 4]); });
   for (std::size_t c = 0; c < chunks; ++c, queries += 16) {
+    upcoming.ask();
     for_each_index<planes(W)>([&](auto plane) FRAZIL_INLINE {
       const std::int8_t* const from = queries + plane * plane_stride(row_bytes);
       int8x16_t entries[Q];
@@ -65,11 +67,11 @@ void dot_group(const std::uint8_t* group, std::size_t row_bytes, const std::int8
 template <Width W>
 void dot_tile(const std::uint8_t* tile, std::size_t n, std::size_t row_bytes, const std::int8_t* queries,
               std::size_t n_queries, std::int32_t* dots, std::size_t dots_stride, const std::int32_t* least,
-              bool* reached) {
-  static constexpr DotGroup* kBySize[] = {nullptr,         dot_group<W, 1>, dot_group<W, 2>, dot_group<W, 3>,
-                                          dot_group<W, 4>, dot_group<W, 5>, dot_group<W, 6>};
+              bool* reached, const std::uint8_t* ahead) {
+  static constexpr DotGroup<kGroup>* kBySize[] = {nullptr,         dot_group<W, 1>, dot_group<W, 2>, dot_group<W, 3>,
+                                                  dot_group<W, 4>, dot_group<W, 5>, dot_group<W, 6>};
   dot_groups<kGroup, kQueryBlock, W, Unit::bias(W)>(kBySize, tile, n, row_bytes, queries, n_queries, dots, dots_stride,
-                                                    least, reached);
+                                                    least, reached, ahead);
 }
 
 std::uint64_t dot_peak(std::uint64_t rounds, const std::uint8_t* codes, const std::int8_t* query, std::int32_t* sums) {

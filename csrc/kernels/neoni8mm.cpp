@@ -47,12 +47,14 @@ void pair_up(const std::int8_t* queries, std::size_t n_queries, std::size_t row_
 }
 
 // P pairs of queries against a group of rows.
-template <std::size_t P>
+template <std::size_t P, class UpcomingRows>
 void dot_group(const std::uint8_t* group, std::size_t steps, const std::int8_t* pairs, std::size_t n_queries,
-               std::int32_t* dots, std::size_t dots_stride, const std::int32_t* least, bool* reached) {
+               std::int32_t* dots, std::size_t dots_stride, const std::int32_t* least, bool* reached,
+               UpcomingRows upcoming) {
   int32x4_t sums[P * 4];  // rows 2v and 2v + 1 with the first and the second query of pair p: at 4p + v
   for_each_index<P * 4>([&](auto i) FRAZIL_INLINE { sums[i] = vdupq_n_s32(0); });
   for (std::size_t step = 0; step < steps; ++step, group += 64, pairs += 16 * P) {
+    upcoming.ask();
     uint8x16_t rows[4];
     for_each_index<4>([&](auto v) FRAZIL_INLINE { rows[v] = load128(group + 16 * v); });
     const auto add_pair = [&](auto p, int8x16_t pair) FRAZIL_INLINE {
@@ -86,19 +88,22 @@ void dot_group(const std::uint8_t* group, std::size_t steps, const std::int8_t* 
 template <Width W>
 void dot_tile(const std::uint8_t* tile, std::size_t n, std::size_t row_bytes, const std::int8_t* queries,
               std::size_t n_queries, std::int32_t* dots, std::size_t dots_stride, const std::int32_t* least,
-              bool* reached) {
+              bool* reached, const std::uint8_t* ahead) {
   const std::size_t group_bytes = tile_bytes(W, kGroup, row_bytes), query_stride = planes(W) * plane_stride(row_bytes);
+  using UpcomingRows = Upcoming<64 / planes(W)>;  // for each step, of 64 bytes of a tile
   using Group = void(const std::uint8_t*, std::size_t, const std::int8_t*, std::size_t, std::int32_t*, std::size_t,
-                     const std::int32_t*, bool*);
+                     const std::int32_t*, bool*, UpcomingRows);
   static constexpr Group* kByPairs[] = {nullptr,      dot_group<1>, dot_group<2>, dot_group<3>,
                                         dot_group<4>, dot_group<5>, dot_group<6>};
   std::int8_t pairs[kQueryBlock * kMaxDim];
   in_blocks(n_queries, kQueryBlock, [&](std::size_t q, std::size_t size) {
+    const UpcomingRows upcoming(q == 0 ? ahead : nullptr, tile);
     pair_up<W>(queries + q * query_stride, size, row_bytes, pairs);
     for (std::size_t i = q; i < q + size; ++i) reached[i] = false;
     for (std::size_t r = 0; r < n; r += kGroup) {
       kByPairs[(size + 1) / 2](tile + r / kGroup * group_bytes, group_bytes / 64, pairs, size,
-                               dots + q * dots_stride + r, dots_stride, least + q, reached + q);
+                               dots + q * dots_stride + r, dots_stride, least + q, reached + q,
+                               upcoming.after(r * row_bytes));
     }
   });
 }

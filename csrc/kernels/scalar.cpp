@@ -180,7 +180,8 @@ void load_tile(const std::uint8_t* rows, std::ptrdiff_t stride, std::size_t n, s
 
 template <Width W>
 void dot_tile(const std::uint8_t* tile, std::size_t n, std::size_t row_bytes, const std::int8_t* queries,
-              std::size_t n_queries, std::int32_t* dots, std::size_t dots_stride, const std::int32_t*, bool* reached) {
+              std::size_t n_queries, std::int32_t* dots, std::size_t dots_stride, const std::int32_t*, bool* reached,
+              const std::uint8_t*) {
   const std::size_t query_stride = planes(W) * plane_stride(row_bytes);
   for (std::size_t q = 0; q < n_queries; ++q) {
     dot_rows<W>(tile, static_cast<std::ptrdiff_t>(row_bytes), n, row_bytes, queries + q * query_stride,

@@ -9,6 +9,7 @@
 #include "refine_rows.h"
 #include "sketch_rows.h"
 #include "split_query.h"
+#include "upcoming.h"
 
 namespace frazil {
 namespace {
@@ -432,14 +433,12 @@ void load_tile(const std::uint8_t* rows, std::ptrdiff_t stride, std::size_t n, s
     tables[1][code] = kNormalLevels[code] & 15;
   }
   const std::size_t steps = tile_steps(row_bytes), plane_bytes = steps * 32;
-  const std::ptrdiff_t ahead = prefetch_distance(row_bytes, stride);
   for (std::size_t r = 0; r < (n + kGroup - 1) / kGroup * kGroup; r += 4) {
     std::uint8_t* const base = tile + r / kGroup * tile_planes(W) * plane_bytes + r % kGroup * 4;
     for (std::size_t j = 0; j < row_bytes; j += 16) {
       __m128i v[4];
       for (std::size_t i = 0; i < 4; ++i) {
         const std::uint8_t* const row = rows + static_cast<std::ptrdiff_t>(r + i) * stride;
-        if (j % 64 == 0) prefetch(row + j + ahead, 1);
         v[i] = r + i < n ? load_bytes(row + j, row_bytes - j) : _mm_setzero_si128();
       }
       const __m128i t[4] = {_mm_unpacklo_epi32(v[0], v[1]), _mm_unpacklo_epi32(v[2], v[3]),
@@ -463,13 +462,15 @@ constexpr std::size_t kChunkSteps = 64;  // steps for which queries are spread o
 constexpr std::size_t kQueryBlock = 6;   // 12 sums, 2 vectors of rows, a product: the register file holds 16
 
 // Q queries against a group, over `steps` steps. spread: for each step the Q queries' four entries, four times each.
-template <std::size_t Q>
-void dot_group(const std::uint8_t* group, std::size_t steps, const std::int8_t* spread, short factor, bool add,
-               std::int32_t* dots, std::size_t dots_stride) {
+template <std::size_t Q, class UpcomingRows>
+FRAZIL_INLINE inline void dot_group(const std::uint8_t* group, std::size_t steps, const std::int8_t* spread,
+                                    short factor, bool add, std::int32_t* dots, std::size_t dots_stride,
+                                    UpcomingRows& upcoming) {
   for (std::size_t first = 0; first < steps; first += kFlush) {
     __m128i sums16[Q * 2];
     for_each_index<Q * 2>([&](auto i) FRAZIL_INLINE { sums16[i] = _mm_setzero_si128(); });
     const std::size_t last = smaller(steps, first + kFlush);
+    upcoming.ask();
     for (std::size_t step = first; step < last; ++step, group += 32, spread += Q * 16) {
       const __m128i rows[2] = {load128(group), load128(group + 16)};
       for_each_index<Q * 2>([&](auto i) FRAZIL_INLINE {
@@ -490,7 +491,8 @@ void dot_group(const std::uint8_t* group, std::size_t steps, const std::int8_t* 
 // Q queries against all groups of a tile.
 template <Width W, std::size_t Q>
 void dot_queries(const std::uint8_t* tile, std::size_t n, std::size_t row_bytes, const std::int8_t* queries,
-                 std::int32_t* dots, std::size_t dots_stride) {
+                 std::int32_t* dots, std::size_t dots_stride, const std::uint8_t* ahead) {
+  Upcoming<kFlush * kGroup * 4 / tile_planes(W)> upcoming(ahead, tile);
   const std::size_t steps = tile_steps(row_bytes), query_stride = planes(W) * plane_stride(row_bytes);
   const std::size_t group_bytes = tile_bytes(W, kGroup, row_bytes);
   for (std::size_t part = 0; part < tile_planes(W); ++part) {
@@ -507,7 +509,8 @@ void dot_queries(const std::uint8_t* tile, std::size_t n, std::size_t row_bytes,
       }
       const std::uint8_t* const from = tile + (part * steps + first) * 32;
       for (std::size_t r = 0; r < n; r += kGroup) {
-        dot_group<Q>(from + r / kGroup * group_bytes, here, spread, factor, part + first > 0, dots + r, dots_stride);
+        dot_group<Q>(from + r / kGroup * group_bytes, here, spread, factor, part + first > 0, dots + r, dots_stride,
+                     upcoming);
       }
     }
   }
@@ -515,15 +518,17 @@ void dot_queries(const std::uint8_t* tile, std::size_t n, std::size_t row_bytes,
 
 template <Width W>
 void dot_tile(const std::uint8_t* tile, std::size_t n, std::size_t row_bytes, const std::int8_t* queries,
-              std::size_t n_queries, std::int32_t* dots, std::size_t dots_stride, const std::int32_t*, bool* reached) {
+              std::size_t n_queries, std::int32_t* dots, std::size_t dots_stride, const std::int32_t*, bool* reached,
+              const std::uint8_t* ahead) {
   for (std::size_t q = 0; q < n_queries; ++q) reached[q] = true;  // the sums never are in registers as a whole
   const std::size_t query_stride = planes(W) * plane_stride(row_bytes);
-  using Dot = void(const std::uint8_t*, std::size_t, std::size_t, const std::int8_t*, std::int32_t*, std::size_t);
+  using Dot = void(const std::uint8_t*, std::size_t, std::size_t, const std::int8_t*, std::int32_t*, std::size_t,
+                   const std::uint8_t*);
   static constexpr Dot* kBySize[] = {nullptr,           dot_queries<W, 1>, dot_queries<W, 2>, dot_queries<W, 3>,
                                      dot_queries<W, 4>, dot_queries<W, 5>, dot_queries<W, 6>};
   for (std::size_t q = 0; q < n_queries; q += kQueryBlock) {
     kBySize[smaller(kQueryBlock, n_queries - q)](tile, n, row_bytes, queries + q * query_stride, dots + q * dots_stride,
-                                                 dots_stride);
+                                                 dots_stride, q == 0 ? ahead : nullptr);
   }
 }
 

@@ -96,50 +96,50 @@ void dot_rows_by(DotRow&& dot_row, RowAt&& row_at, std::ptrdiff_t ahead, std::si
   }
 }
 
-// Transposes 8 x 8 dwords.
-[[maybe_unused]] void transpose(__m256i (&v)[8]) {
-  __m256i t[8], u[8];
-  for (int i = 0; i < 4; ++i) {
-    t[2 * i] = _mm256_unpacklo_epi32(v[2 * i], v[2 * i + 1]);
-    t[2 * i + 1] = _mm256_unpackhi_epi32(v[2 * i], v[2 * i + 1]);
-  }
-  for (int i = 0; i < 2; ++i) {  // u[4i + c]: in lane l, dword 4l + c of rows 4i … 4i+3
-    u[4 * i] = _mm256_unpacklo_epi64(t[4 * i], t[4 * i + 2]);
-    u[4 * i + 1] = _mm256_unpackhi_epi64(t[4 * i], t[4 * i + 2]);
-    u[4 * i + 2] = _mm256_unpacklo_epi64(t[4 * i + 1], t[4 * i + 3]);
-    u[4 * i + 3] = _mm256_unpackhi_epi64(t[4 * i + 1], t[4 * i + 3]);
-  }
-  for (int c = 0; c < 4; ++c) {
-    v[c] = _mm256_permute2x128_si256(u[c], u[4 + c], 0x20);
-    v[4 + c] = _mm256_permute2x128_si256(u[c], u[4 + c], 0x31);
-  }
-}
-
 // Tiles are groups of 16 rows. In a group, for each plane of codes and each four bytes of it: 2 vectors of 8 rows x 4
 // codes.
 constexpr std::size_t kGroup = 16;
+
+// Puts `steps` times four bytes of 8 rows into a tile, 64 bytes apart: load(r) gives 32 bytes of row r, put(bytes, to)
+// splits and stores. In order, so that what is live fits into the registers.
+template <class Load, class Put>
+FRAZIL_INLINE inline void transpose(Load&& load, std::size_t steps, std::uint8_t* to, Put&& put) {
+  __m256i v[8];  // v[4i + c]: in 128-bit lane l, dword 4l + c of rows 4i … 4i+3
+  for_each_index<2>([&](auto i) FRAZIL_INLINE {
+    const __m256i row[4] = {load(4 * i), load(4 * i + 1), load(4 * i + 2), load(4 * i + 3)};
+    const __m256i low[2] = {_mm256_unpacklo_epi32(row[0], row[1]), _mm256_unpacklo_epi32(row[2], row[3])};
+    const __m256i high[2] = {_mm256_unpackhi_epi32(row[0], row[1]), _mm256_unpackhi_epi32(row[2], row[3])};
+    v[4 * i] = _mm256_unpacklo_epi64(low[0], low[1]);
+    v[4 * i + 1] = _mm256_unpackhi_epi64(low[0], low[1]);
+    v[4 * i + 2] = _mm256_unpacklo_epi64(high[0], high[1]);
+    v[4 * i + 3] = _mm256_unpackhi_epi64(high[0], high[1]);
+    for_each_index<4>([&](auto c) FRAZIL_INLINE { FRAZIL_IN_PLACE(v[4 * i + c]); });
+  });
+  for_each_index<4>([&](auto c) FRAZIL_INLINE {
+    if (c < steps) put(_mm256_permute2x128_si256(v[c], v[4 + c], 0x20), to + 64 * c);
+    if (4 + c < steps) put(_mm256_permute2x128_si256(v[c], v[4 + c], 0x31), to + 64 * (4 + c));
+  });
+}
 
 // Fills a tile: split(bytes, plane) gives what the `Planes` planes hold of 32 bytes of a row.
 template <std::size_t Planes, class Split>
 FRAZIL_INLINE inline void load_planes(const std::uint8_t* rows, std::ptrdiff_t stride, std::size_t n,
                                       std::size_t row_bytes, std::uint8_t* tile, Split&& split) {
   const std::size_t steps = tile_steps(row_bytes), plane_bytes = steps * 64;
-  const std::ptrdiff_t ahead = prefetch_distance(row_bytes, stride);
-  for (std::size_t r = 0; r < n; r += 8) {
+  const auto put = [&](__m256i bytes, std::uint8_t* to) FRAZIL_INLINE {
+    for_each_index<Planes>([&](auto plane) FRAZIL_INLINE { store256(to + plane * plane_bytes, split(bytes, plane)); });
+  };
+  for (std::size_t r = 0; r < n; r += 8, rows += 8 * stride) {
     std::uint8_t* const base = tile + r / kGroup * Planes * plane_bytes + r % kGroup * 4;
     for (std::size_t j = 0; j < row_bytes; j += 32) {
-      __m256i v[8];
-      for (std::size_t i = 0; i < 8; ++i) {
-        const std::uint8_t* const row = rows + static_cast<std::ptrdiff_t>(r + i) * stride;
-        if (j % 64 == 0) prefetch(row + j + ahead, 1);
-        v[i] = r + i < n ? load_bytes(row + j, row_bytes - j) : _mm256_setzero_si256();
-      }
-      transpose(v);
-      const std::size_t here_steps = smaller(8, steps - j / 4);
-      for (std::size_t c = 0; c < here_steps; ++c) {
-        std::uint8_t* const to = base + (j / 4 + c) * 64;
-        for_each_index<Planes>([&](auto plane)
-                                   FRAZIL_INLINE { store256(to + plane * plane_bytes, split(v[c], plane)); });
+      const auto at = [&](std::size_t i) FRAZIL_INLINE { return rows + j + static_cast<std::ptrdiff_t>(i) * stride; };
+      if (n - r >= 8 && row_bytes - j >= 32) {
+        transpose([&](std::size_t i) FRAZIL_INLINE { return load256(at(i)); }, 8, base + j * 16, put);
+      } else {
+        const auto load = [&](std::size_t i) FRAZIL_INLINE {
+          return r + i < n ? load_bytes(at(i), row_bytes - j) : _mm256_setzero_si256();
+        };
+        transpose(load, smaller(8, steps - j / 4), base + j * 16, put);
       }
     }
   }

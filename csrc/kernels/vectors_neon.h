@@ -16,6 +16,7 @@
 #include "../kernel_table.h"
 #include "../prefetch.h"
 #include "common.h"
+#include "upcoming.h"
 
 namespace frazil {
 namespace {
@@ -196,7 +197,6 @@ template <std::size_t Rows, Width W, int Bias>
 void load_tile(const std::uint8_t* rows, std::ptrdiff_t stride, std::size_t n, std::size_t row_bytes,
                std::uint8_t* tile) {
   constexpr std::size_t kGroup = 4 * Rows, kVectors = 64 * Rows, kChunk = planes(W) * kVectors;  // bytes
-  const std::ptrdiff_t ahead = prefetch_distance(row_bytes, stride);
   const std::size_t group_bytes = tile_bytes(W, kGroup, row_bytes), padded = (n + kGroup - 1) / kGroup * kGroup;
   const auto store = [](uint8x16_t(&bytes)[Rows], std::uint8_t* to) FRAZIL_INLINE {
     const auto put = [](uint8x16_t codes, std::uint8_t* at)
@@ -217,7 +217,6 @@ void load_tile(const std::uint8_t* rows, std::ptrdiff_t stride, std::size_t n, s
         for_each_index<4>([&](auto c) FRAZIL_INLINE {
           for_each_index<Rows>([&](auto i) FRAZIL_INLINE {
             const std::uint8_t* const at = first + static_cast<std::ptrdiff_t>(i) * stride + j;
-            if constexpr (c == 0) prefetch(at + ahead, 1);
             bytes[i] = load128(at + 16 * c);
           });
           store(bytes, to + c * kChunk);
@@ -244,18 +243,21 @@ void in_blocks(std::size_t n, std::size_t most, Block&& block) {
   }
 }
 
-// What multiplies 1, 2 … queries with a group of rows; `lack` is what their dots begin from.
+// What multiplies 1, 2 … queries with a group of `Group` rows, asking meanwhile for what comes next: for each 16 bytes
+// of the rows as many; `lack` is what their dots begin from.
+template <std::size_t Group>
 using DotGroup = void(const std::uint8_t* group, std::size_t row_bytes, const std::int8_t* queries,
                       const std::int32_t* lack, std::int32_t* dots, std::size_t dots_stride, const std::int32_t* least,
-                      bool* reached);
+                      bool* reached, Upcoming<16 * Group> upcoming);
 
 // A tile's dots, by groups of `Group` rows and blocks of at most `Most` queries, with by_size[queries].
 template <std::size_t Group, std::size_t Most, Width W, int Bias>
-void dot_groups(DotGroup* const (&by_size)[Most + 1], const std::uint8_t* tile, std::size_t n, std::size_t row_bytes,
-                const std::int8_t* queries, std::size_t n_queries, std::int32_t* dots, std::size_t dots_stride,
-                const std::int32_t* least, bool* reached) {
+void dot_groups(DotGroup<Group>* const (&by_size)[Most + 1], const std::uint8_t* tile, std::size_t n,
+                std::size_t row_bytes, const std::int8_t* queries, std::size_t n_queries, std::int32_t* dots,
+                std::size_t dots_stride, const std::int32_t* least, bool* reached, const std::uint8_t* ahead) {
   const std::size_t group_bytes = tile_bytes(W, Group, row_bytes), query_stride = planes(W) * plane_stride(row_bytes);
   in_blocks(n_queries, Most, [&](std::size_t q, std::size_t size) {
+    const Upcoming<16 * Group> upcoming(q == 0 ? ahead : nullptr, tile);
     std::int32_t lack[Most];
     for (std::size_t i = 0; i < size; ++i) {
       lack[i] = lacking<Bias, W>(queries + (q + i) * query_stride, row_bytes);
@@ -263,7 +265,7 @@ void dot_groups(DotGroup* const (&by_size)[Most + 1], const std::uint8_t* tile, 
     }
     for (std::size_t r = 0; r < n; r += Group) {
       by_size[size](tile + r / Group * group_bytes, row_bytes, queries + q * query_stride, lack,
-                    dots + q * dots_stride + r, dots_stride, least + q, reached + q);
+                    dots + q * dots_stride + r, dots_stride, least + q, reached + q, upcoming.after(r * row_bytes));
     }
   });
 }

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <new>
 #include <vector>
 
 #include "../kernel_table.h"
@@ -25,36 +26,57 @@ inline std::size_t block_rows(const Format& format) {
   return std::clamp<std::size_t>(32768 / format.expanded().row_bytes() / 64 * 64, 64, 1024);
 }
 
+// Whole cache lines: vectors of 64 bytes that lie across two take twice as long.
+template <class T>
+struct LineAllocator {
+  using value_type = T;
+  LineAllocator() = default;
+  template <class U>
+  LineAllocator(const LineAllocator<U>&) {}
+  T* allocate(std::size_t n) { return static_cast<T*>(::operator new(n * sizeof(T), kLine)); }
+  void deallocate(T* at, std::size_t) { ::operator delete(at, kLine); }
+  friend bool operator==(LineAllocator, LineAllocator) { return true; }
+
+ private:
+  static constexpr std::align_val_t kLine{64};
+};
+template <class T>
+using Lines = std::vector<T, LineAllocator<T>>;
+
 // Computes integer dots of queries with blocks of rows. One per thread.
 class BlockDots {
  public:
   BlockDots(const Kernels& kernels, const Format& format) : kernels_(kernels), format_(format) {}
 
   // Calls fn(q, dots) for the queries first … last - 1, in order; dots[r] is for row r < n of the block. A query none
-  // of whose dots is at least least[q - first] may be left out.
+  // of whose dots is at least least[q - first] may be left out. `more`: the rows after these are likely to be next.
   template <class Fn>
   void each(const Queries& queries, std::size_t first, std::size_t last, const std::uint8_t* rows,
-            std::ptrdiff_t stride, std::size_t n, const std::int32_t* least, Fn&& fn) {
+            std::ptrdiff_t stride, std::size_t n, bool more, const std::int32_t* least, Fn&& fn) {
+    const std::size_t row_bytes = format_.row_bytes();
     const TileKernels& tiles = *kernels_.tiles;
     if (last - first < tiles.queries) {
       dots_.resize(n);
       for (std::size_t q = first; q < last; ++q) {
         parallel::checkpoint();
-        kernels_.dot_rows[format_.width](rows, stride, n, format_.row_bytes(), queries.integer(q), dots_.data());
+        kernels_.dot_rows[format_.width](rows, stride, n, row_bytes, queries.integer(q), dots_.data());
         fn(q, dots_.data());
       }
       return;
     }
     const std::size_t padded = (n + tiles.group - 1) / tiles.group * tiles.group;
-    tile_.resize(tiles.bytes(format_.width, padded, format_.row_bytes()));
+    tile_.resize(tiles.bytes(format_.width, padded, row_bytes));
     dots_.resize(kQueriesAtOnce * padded);
-    tiles.load[format_.width](rows, stride, n, format_.row_bytes(), tile_.data());
+    tiles.load[format_.width](rows, stride, n, row_bytes, tile_.data());
+    more = more && stride == static_cast<std::ptrdiff_t>(row_bytes);
+    const std::uint8_t* ahead = more ? rows + n * row_bytes : nullptr;  // while the first queries are multiplied
     std::array<bool, kQueriesAtOnce> reached;
     for (std::size_t begin = first; begin < last; begin += kQueriesAtOnce) {
       const std::size_t end = std::min(last, begin + kQueriesAtOnce);
       parallel::checkpoint();
-      tiles.dot[format_.width](tile_.data(), n, format_.row_bytes(), queries.integer(begin), end - begin, dots_.data(),
-                               padded, least + (begin - first), reached.data());
+      tiles.dot[format_.width](tile_.data(), n, row_bytes, queries.integer(begin), end - begin, dots_.data(), padded,
+                               least + (begin - first), reached.data(), ahead);
+      ahead = nullptr;
       for (std::size_t q = begin; q < end; ++q) {
         if (reached[q - begin]) fn(q, dots_.data() + (q - begin) * padded);
       }
@@ -64,8 +86,8 @@ class BlockDots {
  private:
   const Kernels& kernels_;
   const Format& format_;
-  std::vector<std::uint8_t> tile_;
-  std::vector<std::int32_t> dots_;
+  Lines<std::uint8_t> tile_;
+  Lines<std::int32_t> dots_;
 };
 
 }  // namespace frazil

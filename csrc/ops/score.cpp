@@ -51,11 +51,12 @@ void score(const Format& format, const FloatMatrix& x, const CodeMatrix& codes, 
         }
         continue;
       }
-      dots.each(queries, first, last, rows, stride, n, least.data(), [&](std::size_t q, const std::int32_t* of) {
-        parallel::checkpoint();  // the first writing to memory may take a thousand times as long
-        float* const to = out + q * codes.rows + first_row;
-        for (std::size_t r = 0; r < n; ++r) to[r] = queries.score(q, of[r]);
-      });
+      dots.each(queries, first, last, rows, stride, n, last == queries.count, least.data(),
+                [&](std::size_t q, const std::int32_t* of) {
+                  parallel::checkpoint();  // the first writing to memory may take a thousand times as long
+                  float* const to = out + q * codes.rows + first_row;
+                  for (std::size_t r = 0; r < n; ++r) to[r] = queries.score(q, of[r]);
+                });
     }
   });
 }

@@ -53,14 +53,17 @@ class Scan {
       }
       return;
     }
-    dots_.each(queries_, first_, last_, data, stride, n, least_.data(), [&](std::size_t q, const std::int32_t* dots) {
-      std::int32_t& least = least_[q - first_];
-      TopK& best = best_[q - first_];
-      const std::size_t count = kernels_.select(dots, n, least, picked_.data());
-      bool risen = false;
-      for (std::size_t i = 0; i < count; ++i) risen |= best.push(queries_.score(q, dots[picked_[i]]), row(picked_[i]));
-      if (risen) least = queries_.least_dot(q, best.bound());
-    });
+    const bool more = rows == nullptr;
+    dots_.each(queries_, first_, last_, data, stride, n, more, least_.data(),
+               [&](std::size_t q, const std::int32_t* dots) {
+                 std::int32_t& least = least_[q - first_];
+                 TopK& best = best_[q - first_];
+                 const std::size_t count = kernels_.select(dots, n, least, picked_.data());
+                 bool risen = false;
+                 for (std::size_t i = 0; i < count; ++i)
+                   risen |= best.push(queries_.score(q, dots[picked_[i]]), row(picked_[i]));
+                 if (risen) least = queries_.least_dot(q, best.bound());
+               });
   }
 
   void drain(std::size_t q, std::int64_t origin, std::vector<Hit>& hits) { best_[q - first_].drain(origin, hits); }

@@ -154,7 +154,7 @@ bool Stage::tile(const TileKernels& tiles, Width width, const std::uint8_t* rows
   bool* const reached = out<bool>(1, n_queries, layout.side);
   tiles.dot[width](tile, n, row_bytes,
                    placed(query_, queries, n_queries * planes(width) * plane_stride(row_bytes), layout.side), n_queries,
-                   dots, dots_stride, placed(numbers_, least, n_queries, layout.side), reached);
+                   dots, dots_stride, placed(numbers_, least, n_queries, layout.side), reached, at);
   for (std::size_t q = 0; q + 1 < n_queries; ++q) {
     const auto* const between = reinterpret_cast<const std::uint8_t*>(dots + q * dots_stride + padded);
     if (std::any_of(between, between + beside * sizeof *dots, [](std::uint8_t b) { return b != kCanary; })) {
