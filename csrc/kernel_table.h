@@ -117,13 +117,15 @@ struct Kernels {
                       const std::uint8_t* levels, std::uint8_t* out);
   Expand* expand = {};
 
-  // dots[r] = <query, row r>, one query (by planes) against rows where they lie. What a row holds are its codes or, of
-  // kNormal4, their kNormalLevels.
+  // dots[q * dots_stride + r] = <query q, row r>: some queries (by planes, one after the other) against rows where they
+  // lie. What a row holds are its codes or, of kNormal4, their kNormalLevels. What lies `ahead` of each row is asked
+  // for, unless that is 0.
   using DotRows = void(const std::uint8_t* rows, std::ptrdiff_t stride, std::size_t n, std::size_t row_bytes,
-                       const std::int8_t* query, std::int32_t* dots);
+                       const std::int8_t* queries, std::size_t n_queries, std::int32_t* dots, std::size_t dots_stride,
+                       std::ptrdiff_t ahead);
   DotRows* dot_rows[kDotWidths] = {};
 
-  // The same for the rows numbered picked[0 … n - 1].
+  // dots[i] = <query, row picked[i]>, one query.
   using DotPicked = void(const std::uint8_t* rows, std::ptrdiff_t stride, const std::uint32_t* picked, std::size_t n,
                          std::size_t row_bytes, const std::int8_t* query, std::int32_t* dots);
   DotPicked* dot_picked[kDotWidths] = {};

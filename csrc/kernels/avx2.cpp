@@ -1,13 +1,10 @@
-// AVX2 with FMA and F16C (Haswell, Zen and later). The integer work is vpmaddubsw: pairs of u8 x s8 products summed
-// into 16-bit lanes, with saturation: 16 products of at most 15 * 127 fit into 16 bits, two of 255 * 127 would not. One
-// of the factors is therefore taken apart where codes, or what they stand for, have 8 bits: of one query its entries,
-// since that is done once for all rows, of tiles the rows, since that is done once for all queries.
+// AVX2 with FMA and F16C (Haswell, Zen and later). The integer work is vpmaddubsw (products16.h).
 #include "../floats.h"
 #include "expand_rows.h"
 #include "pack_by_blocks.h"
+#include "products16.h"
 #include "refine_rows.h"
 #include "sketch_rows.h"
-#include "split_query.h"
 #include "upcoming.h"
 #include "vectors256.h"
 
@@ -147,63 +144,25 @@ void unpack(const std::uint8_t* rows, std::ptrdiff_t stride, std::size_t n, std:
   }
 }
 
-// ---------------------------------------------------------------- one query against rows where they lie
+// ---------------------------------------------------------------- queries against rows where they lie
 
 __m256i widen_sums(__m256i sums16) { return _mm256_madd_epi16(sums16, _mm256_set1_epi16(1)); }
 
-// The products of one row with the query, in 8 lanes to be summed.
-template <Width W>
-FRAZIL_INLINE inline __m256i dot_row(const std::uint8_t* row, std::size_t row_bytes, std::ptrdiff_t ahead,
-                                     const SplitEntries& query) {
-  constexpr std::size_t kTogether = 32 * 8 / planes(W);  // bytes of which 8 products of pairs go into a 16-bit lane
-  const __m256i zero = _mm256_setzero_si256();
-  const auto add = [](__m256i& sum, __m256i levels, const std::int8_t* entries)
-                       FRAZIL_INLINE { sum = _mm256_add_epi16(sum, _mm256_maddubs_epi16(levels, load256(entries))); };
-  __m256i sum = zero;
-  for (std::size_t j = 0; j < row_bytes; j += kTogether) {
-    __m256i high[2] = {zero, zero}, low[2] = {zero, zero};  // by planes
-    const std::size_t end = smaller(row_bytes, j + kTogether);
-    for (std::size_t i = j; i < end; i += 32) {
-      if (i % 64 == 0) prefetch(row + i + ahead, 1);
-      const __m256i bytes = load_bytes(row + i, row_bytes - i);
-      for_each_index<planes(W)>([&](auto plane) FRAZIL_INLINE {
-        const __m256i levels = split<W>(bytes, plane);
-        if constexpr (W != kInt4) add(high[plane], levels, query.high[plane] + i);
-        add(low[plane], levels, query.low[plane] + i);
-      });
-    }
-    sum = _mm256_add_epi32(sum, widen_sums(_mm256_add_epi16(low[0], low[1])));
-    if constexpr (W != kInt4) {
-      sum = _mm256_add_epi32(sum, _mm256_slli_epi32(widen_sums(_mm256_add_epi16(high[0], high[1])), 4));
-    }
+struct ProductVector : RowVector {
+  template <Width W>
+  static constexpr std::size_t kQueries = W == kNormal4 ? 1 : 2;
+  static __m256i load(const void* at) { return load256(at); }
+  static __m256i load_bytes(const std::uint8_t* at, std::size_t n) { return frazil::load_bytes(at, n); }
+  template <Width W>
+  FRAZIL_INLINE static inline __m256i split(__m256i bytes, std::size_t plane) {
+    return frazil::split<W>(bytes, plane);
   }
-  return sum;
-}
-
-template <Width W>
-void dot_rows(const std::uint8_t* rows, std::ptrdiff_t stride, std::size_t n, std::size_t row_bytes,
-              const std::int8_t* query, std::int32_t* dots) {
-  const SplitQuery<W> split_query(query, row_bytes);
-  const SplitEntries entries = split_query.entries;
-  const auto one = [&](const std::uint8_t* row, auto bytes, std::ptrdiff_t ahead)
-                       FRAZIL_INLINE { return dot_row<W>(row, bytes, ahead, entries); };
-  const auto at = [&](std::size_t i) FRAZIL_INLINE { return rows + static_cast<std::ptrdiff_t>(i) * stride; };
-  dot_rows_by(one, at, prefetch_distance(row_bytes, stride), n, row_bytes, dots);
-}
-
-template <Width W>
-void dot_picked(const std::uint8_t* rows, std::ptrdiff_t stride, const std::uint32_t* picked, std::size_t n,
-                std::size_t row_bytes, const std::int8_t* query, std::int32_t* dots) {
-  const SplitQuery<W> split_query(query, row_bytes);
-  const SplitEntries entries = split_query.entries;
-  const auto one = [&](const std::uint8_t* row, auto bytes, std::ptrdiff_t ahead)
-                       FRAZIL_INLINE { return dot_row<W>(row, bytes, ahead, entries); };
-  const auto at = [&](std::size_t i) FRAZIL_INLINE {
-    prefetch(rows + static_cast<std::ptrdiff_t>(picked[smaller(i + kPrefetchPicked, n - 1)]) * stride, row_bytes);
-    return rows + static_cast<std::ptrdiff_t>(picked[i]) * stride;
-  };
-  dot_rows_by(one, at, 0, n, row_bytes, dots);
-}
+  static __m256i multiply(__m256i levels, __m256i entries) { return _mm256_maddubs_epi16(levels, entries); }
+  static __m256i add16(__m256i a, __m256i b) { return _mm256_add_epi16(a, b); }
+  static __m256i add32(__m256i a, __m256i b) { return _mm256_add_epi32(a, b); }
+  static __m256i widen(__m256i sums16) { return widen_sums(sums16); }
+  static __m256i times16(__m256i sums) { return _mm256_slli_epi32(sums, 4); }
+};
 
 template <Width W>
 void float_rows(const std::uint8_t* rows, std::ptrdiff_t stride, std::size_t n, std::size_t row_bytes,
@@ -353,11 +312,6 @@ void sketch_select(const std::uint8_t* blocks, std::size_t n, const SketchShape&
 
 // ---------------------------------------------------------------- tiles: many queries
 
-// All is split into nibbles: those of codes of 4 bits, by the row's planes; or, of 8 bits, the high ones of all planes,
-// then the low ones.
-constexpr std::size_t nibbles(Width width) { return width == kInt4 ? 1 : 2; }
-constexpr std::size_t tile_planes(Width width) { return nibbles(width) * planes(width); }
-
 std::size_t tile_bytes(Width width, std::size_t rows, std::size_t row_bytes) {
   return rows / kGroup * tile_planes(width) * tile_steps(row_bytes) * 64;
 }
@@ -365,14 +319,9 @@ std::size_t tile_bytes(Width width, std::size_t rows, std::size_t row_bytes) {
 template <Width W>
 void load_tile(const std::uint8_t* rows, std::ptrdiff_t stride, std::size_t n, std::size_t row_bytes,
                std::uint8_t* tile) {
-  std::uint8_t tables[2][16];  // the high and the low nibbles of normal levels
-  for (std::size_t code = 0; code < 16; ++code) {
-    tables[0][code] = kNormalLevels[code] >> 4;
-    tables[1][code] = kNormalLevels[code] & 15;
-  }
   load_planes<tile_planes(W)>(rows, stride, n, row_bytes, tile, [&](__m256i bytes, auto plane) FRAZIL_INLINE {
     const __m256i codes = plane % 2 == 0 ? high_nibbles(bytes) : low_nibbles(bytes);
-    return W == kNormal4 ? look_up(tables[plane / 2], codes) : codes;
+    return W == kNormal4 ? look_up(kNormalNibbles.of[plane / 2], codes) : codes;
   });
 }
 
@@ -583,8 +532,9 @@ extern constinit const Kernels kernels_avx2{
     .metric_rows = metric_rows<RefineVector>,
     .refine_row = refine_row<RefineVector>,
     .expand = expand,
-    .dot_rows = {dot_rows<kInt4>, dot_rows<kInt8>, dot_rows<kNormal4>},
-    .dot_picked = {dot_picked<kInt4>, dot_picked<kInt8>, dot_picked<kNormal4>},
+    .dot_rows = {dot_rows<ProductVector, kInt4>, dot_rows<ProductVector, kInt8>, dot_rows<ProductVector, kNormal4>},
+    .dot_picked = {dot_picked<ProductVector, kInt4>, dot_picked<ProductVector, kInt8>,
+                   dot_picked<ProductVector, kNormal4>},
     .float_rows = {float_rows<kInt4>, float_rows<kInt8>},
     .select = select,
     .sketch_rows = {sketch_rows<kInt4>, sketch_rows<kInt8>},

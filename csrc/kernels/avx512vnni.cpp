@@ -8,6 +8,7 @@
 #include "../prefetch.h"
 #include "common.h"
 #include "refine_rows.h"
+#include "rows.h"
 #include "sketch_rows.h"
 #include "vnni_tiles.h"
 
@@ -166,7 +167,7 @@ std::size_t pack(const std::byte* rows, std::ptrdiff_t stride, std::size_t n, st
   return n;
 }
 
-// ---------------------------------------------------------------- one query against rows where they lie
+// ---------------------------------------------------------------- queries against rows where they lie
 
 // What a plane holds of 64 bytes of a row: the levels of high or of low nibbles, or bytes as they are.
 template <Width W>
@@ -176,13 +177,6 @@ FRAZIL_INLINE inline __m512i split(__m512i bytes, std::size_t plane) {
   if constexpr (W == kInt4) return codes;
   const auto* const levels = reinterpret_cast<const __m128i*>(kNormalLevels);
   return _mm512_shuffle_epi8(_mm512_broadcast_i32x4(_mm_loadu_si128(levels)), codes);
-}
-
-// Adds 64 bytes' products with the query.
-template <Width W>
-__m512i add_products(__m512i sum, __m512i bytes, __m512i plane0, __m512i plane1) {
-  sum = _mm512_dpbusd_epi32(sum, split<W>(bytes, 0), plane0);
-  return W == kInt8 ? sum : _mm512_dpbusd_epi32(sum, split<W>(bytes, 1), plane1);
 }
 
 // Lane l of the result is the sum of the lanes of v[l].
@@ -206,71 +200,86 @@ __m512i sum_each(__m512i (&v)[16]) {
   return _mm512_add_epi32(_mm512_shuffle_i32x4(low, high, 0x88), _mm512_shuffle_i32x4(low, high, 0xdd));
 }
 
-// Sixteen rows of Chunks * 64 bytes each, row_at(0 … 15), with the query in registers, asking for what lies `ahead` of
-// each, if that is not 0.
-template <Width W, std::size_t Chunks, class RowAt>
-FRAZIL_INLINE inline __m512i dot_16_rows(RowAt&& row_at, std::ptrdiff_t ahead, const std::int8_t* plane0,
-                                         const std::int8_t* plane1) {
-  __m512i query[Chunks * 2], sums[16];
-  for_each_index<Chunks>([&](auto c) FRAZIL_INLINE {
-    query[2 * c] = _mm512_loadu_si512(plane0 + 64 * c);
-    query[2 * c + 1] = _mm512_loadu_si512(plane1 + 64 * c);
-  });
-  for_each_index<16>([&](auto i) FRAZIL_INLINE {
-    const std::uint8_t* const row = row_at(i);
+// So many rows at a time: one query's, or up to four's, 16 sums.
+constexpr std::size_t rows_together(std::size_t queries) { return queries == 1 ? 16 : queries == 2 ? 8 : 4; }
+
+// Some rows of Chunks * 64 bytes each, row_at(0), (1) …, with Q queries, asking for what lies `ahead` of each, if that
+// is not 0. Lane q * rows_together(Q) + r of the result is of query q and row r.
+template <Width W, std::size_t Chunks, std::size_t Q, class RowAt>
+FRAZIL_INLINE inline __m512i dot_some_rows(RowAt&& row_at, std::ptrdiff_t ahead, const std::int8_t* queries) {
+  constexpr std::size_t kRows = rows_together(Q), kPlane = Chunks * 64;
+  __m512i sums[16];
+  for_each_index<16>([&](auto i) FRAZIL_INLINE { sums[i] = _mm512_setzero_si512(); });
+  for_each_index<kRows>([&](auto r) FRAZIL_INLINE {
+    const std::uint8_t* const row = row_at(r);
     if (ahead != 0) prefetch(row + ahead, Chunks * 64);
-    sums[i] = _mm512_setzero_si512();
     for_each_index<Chunks>([&](auto c) FRAZIL_INLINE {
-      sums[i] = add_products<W>(sums[i], _mm512_loadu_si512(row + 64 * c), query[2 * c], query[2 * c + 1]);
+      const __m512i bytes = _mm512_loadu_si512(row + 64 * c);
+      for_each_index<planes(W)>([&](auto plane) FRAZIL_INLINE {
+        const __m512i codes = split<W>(bytes, plane);
+        for_each_index<Q>([&](auto q) FRAZIL_INLINE {
+          const __m512i entries = _mm512_loadu_si512(queries + (q * planes(W) + plane) * kPlane + 64 * c);
+          sums[q * kRows + r] = _mm512_dpbusd_epi32(sums[q * kRows + r], codes, entries);
+        });
+      });
     });
   });
   return sum_each(sums);
 }
 
-// Up to sixteen rows of any width.
+// Up to sixteen rows of any width, one query.
 template <Width W, class RowAt>
-__m512i dot_few_rows(RowAt&& row_at, std::size_t n, std::size_t row_bytes, const std::int8_t* plane0,
-                     const std::int8_t* plane1) {
+__m512i dot_few_rows(RowAt&& row_at, std::size_t n, std::size_t row_bytes, const std::int8_t* query) {
   __m512i sums[16];
   for (auto& sum : sums) sum = _mm512_setzero_si512();
   for (std::size_t j = 0; j < row_bytes; j += 64) {
-    const __m512i query0 = _mm512_loadu_si512(plane0 + j), query1 = _mm512_loadu_si512(plane1 + j);
     const __mmask64 mask = head64(row_bytes - j);
-    for (std::size_t i = 0; i < n; ++i) {
-      sums[i] = add_products<W>(sums[i], _mm512_maskz_loadu_epi8(mask, row_at(i) + j), query0, query1);
-    }
+    for_each_index<planes(W)>([&](auto plane) FRAZIL_INLINE {
+      const __m512i entries = _mm512_loadu_si512(query + plane * plane_stride(row_bytes) + j);
+      for (std::size_t i = 0; i < n; ++i) {
+        const __m512i codes = split<W>(_mm512_maskz_loadu_epi8(mask, row_at(i) + j), plane);
+        sums[i] = _mm512_dpbusd_epi32(sums[i], codes, entries);
+      }
+    });
   }
   return sum_each(sums);
 }
 
-// Fills dots[i] for the rows at row_at(i). The usual widths have kernels of their own.
-template <Width W, class RowAt>
-void dot_rows_at(RowAt&& row_at, std::ptrdiff_t ahead, std::size_t n, std::size_t row_bytes, const std::int8_t* query,
-                 std::int32_t* dots) {
-  const std::int8_t* const second = query + (W == kInt8 ? 0 : plane_stride(row_bytes));
-  const auto sixteen_by_sixteen = [&](auto sixteen) FRAZIL_INLINE {
-    std::size_t r = 0;
-    for (; r + 16 <= n; r += 16) {
-      _mm512_storeu_si512(dots + r, sixteen([&](std::size_t i) FRAZIL_INLINE { return row_at(r + i); }));
-    }
-    return r;
-  };
-  const auto by_chunks = [&](auto chunks) FRAZIL_INLINE {
-    return sixteen_by_sixteen([&](auto at) FRAZIL_INLINE { return dot_16_rows<W, chunks>(at, ahead, query, second); });
-  };
+// Fills the dots of Q queries with the rows at row_at(i). The usual widths have kernels of their own.
+template <Width W, std::size_t Q, class RowAt>
+void dot_rows_at(RowAt&& row_at, std::ptrdiff_t ahead, std::size_t n, std::size_t row_bytes, const std::int8_t* queries,
+                 std::int32_t* dots, std::size_t dots_stride) {
+  constexpr std::size_t kRows = rows_together(Q);
   std::size_t r = 0;
+  const auto by_chunks = [&](auto chunks) FRAZIL_INLINE {
+    for (; r + kRows <= n; r += kRows) {
+      const auto at = [&](std::size_t i) FRAZIL_INLINE { return row_at(r + i); };
+      const __m512i all = dot_some_rows<W, chunks, Q>(at, ahead, queries);
+      if constexpr (Q == 1) {
+        _mm512_storeu_si512(dots + r, all);
+      } else if constexpr (Q == 2) {
+        _mm256_storeu_si256(reinterpret_cast<__m256i*>(dots + r), _mm512_castsi512_si256(all));
+        _mm256_storeu_si256(reinterpret_cast<__m256i*>(dots + dots_stride + r), _mm512_extracti64x4_epi64(all, 1));
+      } else {
+        for_each_index<Q>([&](auto q) FRAZIL_INLINE {
+          auto* const to = reinterpret_cast<__m128i*>(dots + q * dots_stride + r);
+          _mm_storeu_si128(to, _mm512_extracti32x4_epi32(all, q));
+        });
+      }
+    }
+  };
   switch (row_bytes) {
     case 64:
-      r = by_chunks(std::integral_constant<std::size_t, 1>{});
+      by_chunks(std::integral_constant<std::size_t, 1>{});
       break;
     case 128:
-      r = by_chunks(std::integral_constant<std::size_t, 2>{});
+      by_chunks(std::integral_constant<std::size_t, 2>{});
       break;
     case 192:
-      r = by_chunks(std::integral_constant<std::size_t, 3>{});
+      by_chunks(std::integral_constant<std::size_t, 3>{});
       break;
     case 256:
-      r = by_chunks(std::integral_constant<std::size_t, 4>{});
+      by_chunks(std::integral_constant<std::size_t, 4>{});
       break;
     default:
       break;
@@ -278,25 +287,30 @@ void dot_rows_at(RowAt&& row_at, std::ptrdiff_t ahead, std::size_t n, std::size_
   for (; r < n; r += 16) {
     const std::size_t here = smaller(16, n - r);
     const auto at = [&](std::size_t i) { return row_at(r + i); };
-    _mm512_mask_storeu_epi32(dots + r, head16(here), dot_few_rows<W>(at, here, row_bytes, query, second));
+    for (std::size_t q = 0; q < Q; ++q) {
+      const std::int8_t* const query = queries + q * planes(W) * plane_stride(row_bytes);
+      _mm512_mask_storeu_epi32(dots + q * dots_stride + r, head16(here), dot_few_rows<W>(at, here, row_bytes, query));
+    }
   }
 }
 
 template <Width W>
 void dot_rows(const std::uint8_t* rows, std::ptrdiff_t stride, std::size_t n, std::size_t row_bytes,
-              const std::int8_t* query, std::int32_t* dots) {
-  const auto at = [&](std::size_t i) FRAZIL_INLINE { return rows + static_cast<std::ptrdiff_t>(i) * stride; };
-  dot_rows_at<W>(at, prefetch_distance(row_bytes, stride), n, row_bytes, query, dots);
+              const std::int8_t* queries, std::size_t n_queries, std::int32_t* dots, std::size_t dots_stride,
+              std::ptrdiff_t ahead) {
+  in_blocks_of<4>(n_queries, [&](std::size_t q, auto count) FRAZIL_INLINE {
+    with_rows(rows, stride, [&](auto at) FRAZIL_INLINE {
+      dot_rows_at<W, count>(at, q == 0 ? ahead : 0, n, row_bytes, queries + q * planes(W) * plane_stride(row_bytes),
+                            dots + q * dots_stride, dots_stride);
+    });
+  });
 }
 
 template <Width W>
 void dot_picked(const std::uint8_t* rows, std::ptrdiff_t stride, const std::uint32_t* picked, std::size_t n,
                 std::size_t row_bytes, const std::int8_t* query, std::int32_t* dots) {
-  const auto at = [&](std::size_t i) FRAZIL_INLINE {
-    prefetch(rows + static_cast<std::ptrdiff_t>(picked[smaller(i + kPrefetchPicked, n - 1)]) * stride, row_bytes);
-    return rows + static_cast<std::ptrdiff_t>(picked[i]) * stride;
-  };
-  dot_rows_at<W>(at, 0, n, row_bytes, query, dots);
+  with_picked(rows, stride, picked, n, row_bytes,
+              [&](auto at) FRAZIL_INLINE { dot_rows_at<W, 1>(at, 0, n, row_bytes, query, dots, n); });
 }
 
 std::size_t select(const std::int32_t* dots, std::size_t n, std::int32_t threshold, std::uint32_t* picked) {

@@ -6,41 +6,49 @@
 namespace frazil {
 namespace {
 
-// The products of one row with the query, in 8 lanes to be summed.
-template <Width W>
-FRAZIL_INLINE inline __m256i dot_row(const std::uint8_t* row, std::size_t row_bytes, std::ptrdiff_t ahead,
-                                     const std::int8_t* plane0, const std::int8_t* plane1) {
-  __m256i even = _mm256_setzero_si256(), odd = even;
+// The products of one row with each of Q queries, `query_stride` bytes apart, in 8 lanes to be summed.
+template <Width W, std::size_t Q>
+FRAZIL_INLINE inline void dot_row(const std::uint8_t* row, std::size_t row_bytes, std::ptrdiff_t ahead,
+                                  const std::int8_t* queries, std::size_t plane, __m256i (&sums)[Q]) {
+  __m256i parts[Q][2];  // by planes
+  for_each_index<2 * Q>([&](auto i) FRAZIL_INLINE { parts[i / 2][i % 2] = _mm256_setzero_si256(); });
   for (std::size_t i = 0; i < row_bytes; i += 32) {
     if (i % 64 == 0) prefetch(row + i + ahead, 1);
     const __m256i bytes = load_bytes(row + i, row_bytes - i);
-    even = _mm256_dpbusd_avx_epi32(even, split<W>(bytes, 0), load256(plane0 + i));
-    if constexpr (W != kInt8) odd = _mm256_dpbusd_avx_epi32(odd, split<W>(bytes, 1), load256(plane1 + i));
+    for_each_index<planes(W)>([&](auto p) FRAZIL_INLINE {
+      const __m256i codes = split<W>(bytes, p);
+      for_each_index<Q>([&](auto q) FRAZIL_INLINE {
+        const __m256i entries = load256(queries + (q * planes(W) + p) * plane + i);
+        parts[q][p] = _mm256_dpbusd_avx_epi32(parts[q][p], codes, entries);
+      });
+    });
   }
-  return _mm256_add_epi32(even, odd);
+  for_each_index<Q>([&](auto q) FRAZIL_INLINE { sums[q] = _mm256_add_epi32(parts[q][0], parts[q][1]); });
 }
 
 template <Width W>
 void dot_rows(const std::uint8_t* rows, std::ptrdiff_t stride, std::size_t n, std::size_t row_bytes,
-              const std::int8_t* query, std::int32_t* dots) {
-  const std::int8_t* const second = query + (W == kInt8 ? 0 : plane_stride(row_bytes));
-  const auto one = [&](const std::uint8_t* row, auto bytes, std::ptrdiff_t ahead)
-                       FRAZIL_INLINE { return dot_row<W>(row, bytes, ahead, query, second); };
-  const auto at = [&](std::size_t i) FRAZIL_INLINE { return rows + static_cast<std::ptrdiff_t>(i) * stride; };
-  dot_rows_by(one, at, prefetch_distance(row_bytes, stride), n, row_bytes, dots);
+              const std::int8_t* queries, std::size_t n_queries, std::int32_t* dots, std::size_t dots_stride,
+              std::ptrdiff_t ahead) {
+  constexpr std::size_t kMost = 4;  // 8 sums
+  const std::size_t plane = plane_stride(row_bytes);
+  in_blocks_of<kMost>(n_queries, [&](std::size_t q, auto count) FRAZIL_INLINE {
+    const std::int8_t* const these = queries + q * planes(W) * plane;
+    const auto one = [&](const std::uint8_t* row, auto bytes, std::ptrdiff_t there, auto& sums)
+                         FRAZIL_INLINE { dot_row<W>(row, bytes, there, these, plane, sums); };
+    with_rows(rows, stride, [&](auto at) FRAZIL_INLINE {
+      dot_rows_by<RowVector, count>(one, at, q == 0 ? ahead : 0, n, row_bytes, dots + q * dots_stride, dots_stride);
+    });
+  });
 }
 
 template <Width W>
 void dot_picked(const std::uint8_t* rows, std::ptrdiff_t stride, const std::uint32_t* picked, std::size_t n,
                 std::size_t row_bytes, const std::int8_t* query, std::int32_t* dots) {
-  const std::int8_t* const second = query + (W == kInt8 ? 0 : plane_stride(row_bytes));
-  const auto one = [&](const std::uint8_t* row, auto bytes, std::ptrdiff_t ahead)
-                       FRAZIL_INLINE { return dot_row<W>(row, bytes, ahead, query, second); };
-  const auto at = [&](std::size_t i) FRAZIL_INLINE {
-    prefetch(rows + static_cast<std::ptrdiff_t>(picked[smaller(i + kPrefetchPicked, n - 1)]) * stride, row_bytes);
-    return rows + static_cast<std::ptrdiff_t>(picked[i]) * stride;
-  };
-  dot_rows_by(one, at, 0, n, row_bytes, dots);
+  const auto one = [&](const std::uint8_t* row, auto bytes, std::ptrdiff_t ahead, auto& sums)
+                       FRAZIL_INLINE { dot_row<W>(row, bytes, ahead, query, plane_stride(row_bytes), sums); };
+  with_picked(rows, stride, picked, n, row_bytes,
+              [&](auto at) FRAZIL_INLINE { dot_rows_by<RowVector, 1>(one, at, 0, n, row_bytes, dots, n); });
 }
 
 template <Width W>

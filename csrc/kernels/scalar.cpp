@@ -95,8 +95,13 @@ std::int32_t dot_row(const std::uint8_t* row, std::size_t row_bytes, const std::
 
 template <Width W>
 void dot_rows(const std::uint8_t* rows, std::ptrdiff_t stride, std::size_t n, std::size_t row_bytes,
-              const std::int8_t* query, std::int32_t* dots) {
-  for (std::size_t r = 0; r < n; ++r, rows += stride) dots[r] = dot_row<W>(rows, row_bytes, query);
+              const std::int8_t* queries, std::size_t n_queries, std::int32_t* dots, std::size_t dots_stride,
+              std::ptrdiff_t) {
+  for (std::size_t r = 0; r < n; ++r, rows += stride) {
+    for (std::size_t q = 0; q < n_queries; ++q) {
+      dots[q * dots_stride + r] = dot_row<W>(rows, row_bytes, queries + q * planes(W) * plane_stride(row_bytes));
+    }
+  }
 }
 
 template <Width W>
@@ -182,12 +187,8 @@ template <Width W>
 void dot_tile(const std::uint8_t* tile, std::size_t n, std::size_t row_bytes, const std::int8_t* queries,
               std::size_t n_queries, std::int32_t* dots, std::size_t dots_stride, const std::int32_t*, bool* reached,
               const std::uint8_t*) {
-  const std::size_t query_stride = planes(W) * plane_stride(row_bytes);
-  for (std::size_t q = 0; q < n_queries; ++q) {
-    dot_rows<W>(tile, static_cast<std::ptrdiff_t>(row_bytes), n, row_bytes, queries + q * query_stride,
-                dots + q * dots_stride);
-    reached[q] = true;
-  }
+  dot_rows<W>(tile, static_cast<std::ptrdiff_t>(row_bytes), n, row_bytes, queries, n_queries, dots, dots_stride, 0);
+  std::fill(reached, reached + n_queries, true);
 }
 
 // There is no instruction to name: what the compiler makes of the plain loop, in the nearest cache.

@@ -6,9 +6,9 @@
 #include "../prefetch.h"
 #include "expand_rows.h"
 #include "pack_by_blocks.h"
+#include "products16.h"
 #include "refine_rows.h"
 #include "sketch_rows.h"
-#include "split_query.h"
 #include "upcoming.h"
 
 namespace frazil {
@@ -222,98 +222,31 @@ void float_rows(const std::uint8_t* rows, std::ptrdiff_t stride, std::size_t n, 
   }
 }
 
-// ---------------------------------------------------------------- one query against rows where they lie
+// ---------------------------------------------------------------- queries against rows where they lie
 
-// Pairs of 16-bit sums, each times `factor`.
-__m128i widen_sums(__m128i sums16, short factor = 1) { return _mm_madd_epi16(sums16, _mm_set1_epi16(factor)); }
-
-// What a plane holds of 16 bytes of a row: the levels of high or of low nibbles, or bytes as they are.
-template <Width W>
-FRAZIL_INLINE inline __m128i split(__m128i bytes, std::size_t plane) {
-  if constexpr (W == kInt8) return bytes;
-  const __m128i codes = plane == 0 ? high_nibbles(bytes) : low_nibbles(bytes);
-  return W == kNormal4 ? look_up(static_cast<const std::uint8_t*>(kNormalLevels), codes) : codes;
-}
-
-// The products of one row with the query, in 4 lanes to be summed.
-template <Width W>
-FRAZIL_INLINE inline __m128i dot_row(const std::uint8_t* row, std::size_t row_bytes, std::ptrdiff_t ahead,
-                                     const SplitEntries& query) {
-  constexpr std::size_t kTogether = 16 * 8 / planes(W);  // bytes of which 8 products of pairs go into a 16-bit lane
-  const __m128i zero = _mm_setzero_si128();
-  const auto add = [](__m128i& sum, __m128i levels, const std::int8_t* entries)
-                       FRAZIL_INLINE { sum = _mm_add_epi16(sum, _mm_maddubs_epi16(levels, load128(entries))); };
-  __m128i sum = zero;
-  for (std::size_t j = 0; j < row_bytes; j += kTogether) {
-    __m128i high[2] = {zero, zero}, low[2] = {zero, zero};  // by planes
-    const std::size_t end = smaller(row_bytes, j + kTogether);
-    for (std::size_t i = j; i < end; i += 16) {
-      if (i % 64 == 0) prefetch(row + i + ahead, 1);
-      const __m128i bytes = load_bytes(row + i, row_bytes - i);
-      for_each_index<planes(W)>([&](auto plane) FRAZIL_INLINE {
-        const __m128i levels = split<W>(bytes, plane);
-        if constexpr (W != kInt4) add(high[plane], levels, query.high[plane] + i);
-        add(low[plane], levels, query.low[plane] + i);
-      });
-    }
-    sum = _mm_add_epi32(sum, widen_sums(_mm_add_epi16(low[0], low[1])));
-    if constexpr (W != kInt4) sum = _mm_add_epi32(sum, widen_sums(_mm_add_epi16(high[0], high[1]), 16));
+struct ProductVector {
+  static constexpr std::size_t kLanes = 4;
+  template <Width W>
+  static constexpr std::size_t kQueries = W == kInt4 ? 2 : 1;
+  static __m128i zero() { return _mm_setzero_si128(); }
+  static __m128i load(const void* at) { return load128(at); }
+  static __m128i load_bytes(const std::uint8_t* at, std::size_t n) { return frazil::load_bytes(at, n); }
+  static void store(void* at, __m128i v) { store128(at, v); }
+  template <Width W>
+  FRAZIL_INLINE static inline __m128i split(__m128i bytes, std::size_t plane) {
+    if constexpr (W == kInt8) return bytes;
+    const __m128i codes = plane == 0 ? high_nibbles(bytes) : low_nibbles(bytes);
+    return W == kNormal4 ? look_up(static_cast<const std::uint8_t*>(kNormalLevels), codes) : codes;
   }
-  return sum;
-}
-
-// Fills dots[i] for the rows at row_at(i), four at a time, asking line by line for what lies `ahead` of each.
-template <Width W, class RowAt, class Bytes>
-FRAZIL_INLINE inline void four_rows_at_a_time(RowAt&& row_at, std::ptrdiff_t ahead, std::size_t n, Bytes row_bytes,
-                                              const std::int8_t* query, std::int32_t* dots) {
-  const SplitQuery<W> split_query(query, row_bytes);
-  const SplitEntries entries = split_query.entries;
-  for (std::size_t r = 0; r < n; r += 4) {
-    const std::size_t here = smaller(4, n - r);
-    __m128i sums[4];
-    for (std::size_t i = 0; i < 4; ++i) {
-      sums[i] = dot_row<W>(row_at(r + smaller(i, here - 1)), row_bytes, ahead, entries);
-    }
-    const __m128i totals = _mm_hadd_epi32(_mm_hadd_epi32(sums[0], sums[1]), _mm_hadd_epi32(sums[2], sums[3]));
-    if (here == 4) {
-      store128(dots + r, totals);
-    } else {
-      std::int32_t last[4];
-      store128(last, totals);
-      std::memcpy(dots + r, last, here * sizeof(std::int32_t));
-    }
+  static __m128i multiply(__m128i levels, __m128i entries) { return _mm_maddubs_epi16(levels, entries); }
+  static __m128i add16(__m128i a, __m128i b) { return _mm_add_epi16(a, b); }
+  static __m128i add32(__m128i a, __m128i b) { return _mm_add_epi32(a, b); }
+  static __m128i widen(__m128i sums16) { return _mm_madd_epi16(sums16, _mm_set1_epi16(1)); }
+  static __m128i times16(__m128i sums) { return _mm_slli_epi32(sums, 4); }
+  static __m128i sum_each(const __m128i (&v)[4]) {
+    return _mm_hadd_epi32(_mm_hadd_epi32(v[0], v[1]), _mm_hadd_epi32(v[2], v[3]));
   }
-}
-
-// The usual widths are compiled as constants.
-template <Width W, class RowAt>
-void dot_rows_by(RowAt&& row_at, std::ptrdiff_t ahead, std::size_t n, std::size_t row_bytes, const std::int8_t* query,
-                 std::int32_t* dots) {
-  if (row_bytes == 128) {
-    four_rows_at_a_time<W>(row_at, ahead, n, std::integral_constant<std::size_t, 128>{}, query, dots);
-  } else if (row_bytes == 256) {
-    four_rows_at_a_time<W>(row_at, ahead, n, std::integral_constant<std::size_t, 256>{}, query, dots);
-  } else {
-    four_rows_at_a_time<W>(row_at, ahead, n, row_bytes, query, dots);
-  }
-}
-
-template <Width W>
-void dot_rows(const std::uint8_t* rows, std::ptrdiff_t stride, std::size_t n, std::size_t row_bytes,
-              const std::int8_t* query, std::int32_t* dots) {
-  const auto at = [&](std::size_t i) FRAZIL_INLINE { return rows + static_cast<std::ptrdiff_t>(i) * stride; };
-  dot_rows_by<W>(at, prefetch_distance(row_bytes, stride), n, row_bytes, query, dots);
-}
-
-template <Width W>
-void dot_picked(const std::uint8_t* rows, std::ptrdiff_t stride, const std::uint32_t* picked, std::size_t n,
-                std::size_t row_bytes, const std::int8_t* query, std::int32_t* dots) {
-  const auto at = [&](std::size_t i) FRAZIL_INLINE {
-    prefetch(rows + static_cast<std::ptrdiff_t>(picked[smaller(i + kPrefetchPicked, n - 1)]) * stride, row_bytes);
-    return rows + static_cast<std::ptrdiff_t>(picked[i]) * stride;
-  };
-  dot_rows_by<W>(at, 0, n, row_bytes, query, dots);
-}
+};
 
 std::size_t select(const std::int32_t* dots, std::size_t n, std::int32_t threshold, std::uint32_t* picked) {
   const __m128i least = _mm_set1_epi32(threshold);
@@ -413,12 +346,9 @@ void sketch_select(const std::uint8_t* blocks, std::size_t n, const SketchShape&
 
 // ---------------------------------------------------------------- tiles: many queries
 
-// Tiles are groups of 8 rows, split into nibbles: those of codes of 4 bits, by the row's planes; or, of 8 bits, the
-// high ones of all planes, then the low ones. In a group, for each of these and each four bytes of a row: 2 vectors of
-// 4 rows x 4 nibbles.
+// Tiles are groups of 8 rows. In a group, for each plane of nibbles and each four bytes of it: 2 vectors of 4 rows x 4
+// nibbles.
 constexpr std::size_t kGroup = 8;
-constexpr std::size_t nibbles(Width width) { return width == kInt4 ? 1 : 2; }
-constexpr std::size_t tile_planes(Width width) { return nibbles(width) * planes(width); }
 
 std::size_t tile_bytes(Width width, std::size_t rows, std::size_t row_bytes) {
   return rows / kGroup * tile_planes(width) * tile_steps(row_bytes) * 32;
@@ -427,11 +357,6 @@ std::size_t tile_bytes(Width width, std::size_t rows, std::size_t row_bytes) {
 template <Width W>
 void load_tile(const std::uint8_t* rows, std::ptrdiff_t stride, std::size_t n, std::size_t row_bytes,
                std::uint8_t* tile) {
-  std::uint8_t tables[2][16];  // the high and the low nibbles of normal levels
-  for (std::size_t code = 0; code < 16; ++code) {
-    tables[0][code] = kNormalLevels[code] >> 4;
-    tables[1][code] = kNormalLevels[code] & 15;
-  }
   const std::size_t steps = tile_steps(row_bytes), plane_bytes = steps * 32;
   for (std::size_t r = 0; r < (n + kGroup - 1) / kGroup * kGroup; r += 4) {
     std::uint8_t* const base = tile + r / kGroup * tile_planes(W) * plane_bytes + r % kGroup * 4;
@@ -450,7 +375,7 @@ void load_tile(const std::uint8_t* rows, std::ptrdiff_t stride, std::size_t n, s
         std::uint8_t* const to = base + (j / 4 + c) * 32;
         for_each_index<tile_planes(W)>([&](auto plane) FRAZIL_INLINE {
           const __m128i codes = plane % 2 == 0 ? high_nibbles(columns[c]) : low_nibbles(columns[c]);
-          store128(to + plane * plane_bytes, W == kNormal4 ? look_up(tables[plane / 2], codes) : codes);
+          store128(to + plane * plane_bytes, W == kNormal4 ? look_up(kNormalNibbles.of[plane / 2], codes) : codes);
         });
       }
     }
@@ -482,7 +407,7 @@ FRAZIL_INLINE inline void dot_group(const std::uint8_t* group, std::size_t steps
     const bool onto = add || first > 0;
     for_each_index<Q * 2>([&](auto i) FRAZIL_INLINE {
       std::int32_t* const to = dots + i / 2 * dots_stride + i % 2 * 4;
-      const __m128i sum = widen_sums(sums16[i], factor);
+      const __m128i sum = _mm_madd_epi16(sums16[i], _mm_set1_epi16(factor));
       store128(to, onto ? _mm_add_epi32(sum, load128(to)) : sum);
     });
   }
@@ -604,8 +529,9 @@ extern constinit const Kernels kernels_sse41{
     .metric_rows = metric_rows<RefineVector>,
     .refine_row = refine_row<RefineVector>,
     .expand = expand,
-    .dot_rows = {dot_rows<kInt4>, dot_rows<kInt8>, dot_rows<kNormal4>},
-    .dot_picked = {dot_picked<kInt4>, dot_picked<kInt8>, dot_picked<kNormal4>},
+    .dot_rows = {dot_rows<ProductVector, kInt4>, dot_rows<ProductVector, kInt8>, dot_rows<ProductVector, kNormal4>},
+    .dot_picked = {dot_picked<ProductVector, kInt4>, dot_picked<ProductVector, kInt8>,
+                   dot_picked<ProductVector, kNormal4>},
     .float_rows = {float_rows<kInt4>, float_rows<kInt8>},
     .select = select,
     .sketch_rows = {sketch_rows<kInt4>, sketch_rows<kInt8>},

@@ -7,8 +7,8 @@
 #include <cstring>
 
 #include "../kernel_table.h"
-#include "../prefetch.h"
 #include "common.h"
+#include "rows.h"
 
 namespace frazil {
 namespace {
@@ -46,55 +46,25 @@ template <Width W>
   return W == kNormal4 ? look_up(static_cast<const std::uint8_t*>(kNormalLevels), codes) : codes;
 }
 
-// Lane l of the result is the sum of the lanes of v[l].
-[[maybe_unused]] __m256i sum_each(const __m256i (&v)[8]) {
-  __m256i pairs[4], quads[2];
-  for (int i = 0; i < 4; ++i) {
-    pairs[i] =
-        _mm256_add_epi32(_mm256_unpacklo_epi32(v[2 * i], v[2 * i + 1]), _mm256_unpackhi_epi32(v[2 * i], v[2 * i + 1]));
-  }
-  for (int i = 0; i < 2; ++i) {
-    quads[i] = _mm256_add_epi32(_mm256_unpacklo_epi64(pairs[2 * i], pairs[2 * i + 1]),
-                                _mm256_unpackhi_epi64(pairs[2 * i], pairs[2 * i + 1]));
-  }
-  return _mm256_add_epi32(_mm256_permute2x128_si256(quads[0], quads[1], 0x20),
-                          _mm256_permute2x128_si256(quads[0], quads[1], 0x31));
-}
-
-// Fills dots[i] for the rows at row_at(i), eight at a time: dot_row(row, row_bytes, ahead) gives a row's products with
-// the query in 8 lanes to be summed, and asks for what lies `ahead` line by line: all lines at once are partly dropped.
-template <class DotRow, class RowAt, class Bytes>
-FRAZIL_INLINE inline void eight_rows_at_a_time(DotRow&& dot_row, RowAt&& row_at, std::ptrdiff_t ahead, std::size_t n,
-                                               Bytes row_bytes, std::int32_t* dots) {
-  for (std::size_t r = 0; r < n; r += 8) {
-    const std::size_t here = smaller(8, n - r);
-    __m256i sums[8];
-    for (std::size_t i = 0; i < 8; ++i) {
-      sums[i] = dot_row(row_at(r + smaller(i, here - 1)), row_bytes, ahead);
+// For rows.h.
+struct RowVector {
+  static constexpr std::size_t kLanes = 8;
+  static __m256i zero() { return _mm256_setzero_si256(); }
+  static void store(void* at, __m256i v) { store256(at, v); }
+  static __m256i sum_each(const __m256i (&v)[8]) {
+    __m256i pairs[4], quads[2];
+    for (int i = 0; i < 4; ++i) {
+      pairs[i] = _mm256_add_epi32(_mm256_unpacklo_epi32(v[2 * i], v[2 * i + 1]),
+                                  _mm256_unpackhi_epi32(v[2 * i], v[2 * i + 1]));
     }
-    const __m256i totals = sum_each(sums);
-    if (here == 8) {
-      store256(dots + r, totals);
-    } else {
-      alignas(32) std::int32_t last[8];
-      store256(last, totals);
-      std::memcpy(dots + r, last, here * sizeof(std::int32_t));
+    for (int i = 0; i < 2; ++i) {
+      quads[i] = _mm256_add_epi32(_mm256_unpacklo_epi64(pairs[2 * i], pairs[2 * i + 1]),
+                                  _mm256_unpackhi_epi64(pairs[2 * i], pairs[2 * i + 1]));
     }
+    return _mm256_add_epi32(_mm256_permute2x128_si256(quads[0], quads[1], 0x20),
+                            _mm256_permute2x128_si256(quads[0], quads[1], 0x31));
   }
-}
-
-// The usual widths are compiled as constants.
-template <class DotRow, class RowAt>
-void dot_rows_by(DotRow&& dot_row, RowAt&& row_at, std::ptrdiff_t ahead, std::size_t n, std::size_t row_bytes,
-                 std::int32_t* dots) {
-  if (row_bytes == 128) {
-    eight_rows_at_a_time(dot_row, row_at, ahead, n, std::integral_constant<std::size_t, 128>{}, dots);
-  } else if (row_bytes == 256) {
-    eight_rows_at_a_time(dot_row, row_at, ahead, n, std::integral_constant<std::size_t, 256>{}, dots);
-  } else {
-    eight_rows_at_a_time(dot_row, row_at, ahead, n, row_bytes, dots);
-  }
-}
+};
 
 // Tiles are groups of 16 rows. In a group, for each plane of codes and each four bytes of it: 2 vectors of 8 rows x 4
 // codes.

@@ -14,8 +14,8 @@
 #include <cstring>
 
 #include "../kernel_table.h"
-#include "../prefetch.h"
 #include "common.h"
+#include "rows.h"
 #include "upcoming.h"
 
 namespace frazil {
@@ -146,19 +146,20 @@ void dot_rows_at(RowAt row_at, std::ptrdiff_t ahead, std::size_t n, std::size_t 
 
 template <class Unit, Width W>
 void dot_rows(const std::uint8_t* rows, std::ptrdiff_t stride, std::size_t n, std::size_t row_bytes,
-              const std::int8_t* query, std::int32_t* dots) {
-  const auto at = [=](std::size_t i) FRAZIL_INLINE { return rows + static_cast<std::ptrdiff_t>(i) * stride; };
-  dot_rows_at<Unit, W>(at, prefetch_distance(row_bytes, stride), n, row_bytes, query, dots);
+              const std::int8_t* queries, std::size_t n_queries, std::int32_t* dots, std::size_t dots_stride,
+              std::ptrdiff_t ahead) {
+  for (std::size_t q = 0; q < n_queries; ++q, queries += planes(W) * plane_stride(row_bytes), dots += dots_stride) {
+    with_rows(rows, stride, [&](auto at) FRAZIL_INLINE {
+      dot_rows_at<Unit, W>(at, q == 0 ? ahead : 0, n, row_bytes, queries, dots);
+    });
+  }
 }
 
 template <class Unit, Width W>
 void dot_picked(const std::uint8_t* rows, std::ptrdiff_t stride, const std::uint32_t* picked, std::size_t n,
                 std::size_t row_bytes, const std::int8_t* query, std::int32_t* dots) {
-  const auto at = [=](std::size_t i) FRAZIL_INLINE {
-    prefetch(rows + static_cast<std::ptrdiff_t>(picked[smaller(i + kPrefetchPicked, n - 1)]) * stride, row_bytes);
-    return rows + static_cast<std::ptrdiff_t>(picked[i]) * stride;
-  };
-  dot_rows_at<Unit, W>(at, 0, n, row_bytes, query, dots);
+  with_picked(rows, stride, picked, n, row_bytes,
+              [&](auto at) FRAZIL_INLINE { dot_rows_at<Unit, W>(at, 0, n, row_bytes, query, dots); });
 }
 
 // ---------------------------------------------------------------- tiles

@@ -9,6 +9,8 @@
 
 #include "../kernel_table.h"
 #include "../parallel.h"
+#include "../prefetch.h"
+#include "ahead.h"
 #include "arrays.h"
 #include "queries.h"
 
@@ -56,12 +58,13 @@ class BlockDots {
     const std::size_t row_bytes = format_.row_bytes();
     const TileKernels& tiles = *kernels_.tiles;
     if (last - first < tiles.queries) {
-      dots_.resize(n);
-      for (std::size_t q = first; q < last; ++q) {
-        parallel::checkpoint();
-        kernels_.dot_rows[format_.width](rows, stride, n, row_bytes, queries.integer(q), dots_.data());
-        fn(q, dots_.data());
-      }
+      const std::size_t dots_stride = (n + kAlign - 1) / kAlign * kAlign;
+      dots_.resize((last - first) * dots_stride);
+      const std::ptrdiff_t ahead = more && ahead_.next() ? prefetch_distance(row_bytes, stride) : 0;
+      parallel::checkpoint();
+      kernels_.dot_rows[format_.width](rows, stride, n, row_bytes, queries.integer(first), last - first, dots_.data(),
+                                       dots_stride, ahead);
+      for (std::size_t q = first; q < last; ++q) fn(q, dots_.data() + (q - first) * dots_stride);
       return;
     }
     const std::size_t padded = (n + tiles.group - 1) / tiles.group * tiles.group;
@@ -69,14 +72,14 @@ class BlockDots {
     dots_.resize(kQueriesAtOnce * padded);
     tiles.load[format_.width](rows, stride, n, row_bytes, tile_.data());
     more = more && stride == static_cast<std::ptrdiff_t>(row_bytes);
-    const std::uint8_t* ahead = more ? rows + n * row_bytes : nullptr;  // while the first queries are multiplied
+    const std::uint8_t* coming = more ? rows + n * row_bytes : nullptr;  // while the first queries are multiplied
     std::array<bool, kQueriesAtOnce> reached;
     for (std::size_t begin = first; begin < last; begin += kQueriesAtOnce) {
       const std::size_t end = std::min(last, begin + kQueriesAtOnce);
       parallel::checkpoint();
       tiles.dot[format_.width](tile_.data(), n, row_bytes, queries.integer(begin), end - begin, dots_.data(), padded,
-                               least + (begin - first), reached.data(), ahead);
-      ahead = nullptr;
+                               least + (begin - first), reached.data(), coming);
+      coming = nullptr;
       for (std::size_t q = begin; q < end; ++q) {
         if (reached[q - begin]) fn(q, dots_.data() + (q - begin) * padded);
       }
@@ -86,6 +89,9 @@ class BlockDots {
  private:
   const Kernels& kernels_;
   const Format& format_;
+  static constexpr std::size_t kAlign = 16;  // dots in a cache line
+
+  AheadTrial ahead_;
   Lines<std::uint8_t> tile_;
   Lines<std::int32_t> dots_;
 };

@@ -8,6 +8,7 @@
 #include "../dispatch.h"
 #include "../float_environment.h"
 #include "../prefetch.h"
+#include "ahead.h"
 #include "expand.h"
 #include "groups.h"
 #include "search.h"
@@ -54,7 +55,7 @@ struct Task {
       return score;
     }
     std::int32_t dot = 0;
-    kernels.dot_rows[format.width](codes.row(row), 0, 1, format.row_bytes(), queries.integer(q), &dot);
+    kernels.dot_rows[format.width](codes.row(row), 0, 1, format.row_bytes(), queries.integer(q), 1, &dot, 1, 0);
     return queries.score(q, dot);
   }
 };
@@ -88,12 +89,13 @@ class SketchScan {
   void chunk(std::size_t row, std::size_t end) {
     const std::size_t blocks = (end - row + kSketchRows - 1) / kSketchRows;
     const std::uint8_t* const data = task_.sketch.block(row / kSketchRows);
+    const std::ptrdiff_t ahead = ahead_.next() ? static_cast<std::ptrdiff_t>(kPrefetchBytes) : 0;
     for (std::size_t i = 0; i < states_.size(); i += kQueriesAtOnce) {
       const std::size_t n = std::min(kQueriesAtOnce, states_.size() - i);
       parallel::checkpoint();
       for (std::size_t q = 0; q < n; ++q) picked_[q].least = shared_[i + q].load(std::memory_order_relaxed);
       task_.kernels.sketch_select(data, blocks, task_.sketch.shape, task_.ready.queries(first_ + i), n,
-                                  i == 0 ? static_cast<std::ptrdiff_t>(kPrefetchBytes) : 0, picked_.data());
+                                  i == 0 ? ahead : 0, picked_.data());
       for (std::size_t q = 0; q < n; ++q) {
         if (picked_[q].count > 0) take(i + q, picked_[q], row, end);
       }
@@ -193,6 +195,7 @@ class SketchScan {
   std::array<SketchPicks, kQueriesAtOnce> picked_;  // room in the two above
   std::vector<std::int32_t> dots_;                  // of kScoredAtOnce rows, and which of them are good enough
   std::vector<std::uint32_t> good_;
+  AheadTrial ahead_;
 };
 
 // Searches for queries first … last - 1 with all threads sharing the rows.

@@ -203,16 +203,20 @@ void Fuzzer::dot(Decoder& decoder) {
   const Layout layout = decoder.layout();
   const std::size_t n = decoder.below(70);
   const Bytes rows = decoder.bytes(n * format.row_bytes());
-  const auto query = decoder.integer_queries(1, format);
-  shape("dot_rows", format, n, 1, layout);
+  const std::size_t n_queries = 1 + decoder.below(6), beside = decoder.below(20);
+  const auto queries = decoder.integer_queries(n_queries, format);
+  shape("dot_rows", format, n, n_queries, layout);
   compare(1, [&](const Kernels& kernels) {
-    stage_.dot_rows(kernels.dot_rows[format.width], rows.data(), n, format, query.data(), layout);
+    std::size_t stride = 0;
+    const bool kept = stage_.dot_rows(kernels.dot_rows[format.width], rows.data(), n, format, queries.data(), n_queries,
+                                      beside, true, stride, layout);
+    report_.check(kept, "nothing is written between the dots");
   });
   std::vector<std::uint32_t> picked(n == 0 ? 0 : decoder.below(70));
   for (auto& row : picked) row = static_cast<std::uint32_t>(decoder.below(n));
   shape("dot_picked", format, n, picked.size(), layout);
   compare(1, [&](const Kernels& kernels) {
-    stage_.dot_picked(kernels.dot_picked[format.width], rows.data(), n, format, query.data(), picked.data(),
+    stage_.dot_picked(kernels.dot_picked[format.width], rows.data(), n, format, queries.data(), picked.data(),
                       picked.size(), layout);
   });
 }
@@ -224,14 +228,15 @@ void Fuzzer::tile(Decoder& decoder) {
   const std::size_t n = 1 + decoder.below(70), n_queries = 1 + decoder.below(16), beside = decoder.below(20);
   const Bytes rows = decoder.bytes(n * format.row_bytes());
   const auto queries = decoder.integer_queries(n_queries, format);
-  const std::size_t entries = queries.size() / n_queries;
   shape("tiles", format, n, n_queries, layout);
   std::vector<std::int32_t> dots, least;
+  std::size_t dots_stride = 0;
+  stage_.dot_rows(sets_.scalar->dot_rows[format.width], rows.data(), n, format, queries.data(), n_queries, 0, false,
+                  dots_stride, {});
+  const auto* const all = reinterpret_cast<const std::int32_t*>(stage_.output(0).data());
+  dots.assign(all, all + n_queries * n);
   for (std::size_t q = 0; q < n_queries; ++q) {
-    stage_.dot_rows(sets_.scalar->dot_rows[format.width], rows.data(), n, format, queries.data() + q * entries, {});
-    const auto* const of = reinterpret_cast<const std::int32_t*>(stage_.output(0).data());
-    dots.insert(dots.end(), of, of + n);
-    least.push_back(decoder.coin() ? of[decoder.below(n)] : static_cast<std::int32_t>(decoder.word()));
+    least.push_back(decoder.coin() ? dots[q * n + decoder.below(n)] : static_cast<std::int32_t>(decoder.word()));
   }
   for (const Set& set : sets_.tested) {
     report_.now.set = set.name.c_str();

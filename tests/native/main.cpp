@@ -125,6 +125,7 @@ int run(const Options& options) {
       sweep_refining(sets, report, kernels, options.quick);
       sweep_selections(sets, report, kernels, options.quick);
       run_operations(sets, report, operations, options.quick);
+      check_trials(report);
     }
     run_threads(sets, report, operations, options.quick, !options.emulated);
     kernels.finish();

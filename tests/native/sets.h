@@ -36,6 +36,9 @@ void sweep_kernels(const Sets& sets, Report& report, Golden& golden, bool quick)
 void sweep_refining(const Sets& sets, Report& report, Golden& golden, bool quick);
 void sweep_selections(const Sets& sets, Report& report, Golden& golden, bool quick);
 
+// Checks what chooses, in no set.
+void check_trials(Report& report);
+
 // Many threads at once, and a forked child.
 void run_threads(const Sets& sets, Report& report, Golden& golden, bool quick, bool forks);
 

@@ -54,12 +54,32 @@ void Stage::expand(Kernels::Expand* kernel, const std::uint8_t* rows, std::size_
          out<std::uint8_t>(0, 2 * n * row_bytes, layout.side));
 }
 
-void Stage::dot_rows(Kernels::DotRows* kernel, const std::uint8_t* rows, std::size_t n, const Format& format,
-                     const std::int8_t* query, const Layout& layout) {
+namespace {
+
+// Whether nothing was written between the queries' `n` dots each.
+bool untouched(const std::int32_t* dots, std::size_t n, std::size_t n_queries, std::size_t beside) {
+  for (std::size_t q = 0; q + 1 < n_queries; ++q) {
+    const auto* const between = reinterpret_cast<const std::uint8_t*>(dots + q * (n + beside) + n);
+    if (std::any_of(between, between + beside * sizeof *dots, [](std::uint8_t b) { return b != kCanary; })) {
+      return false;
+    }
+  }
+  return true;
+}
+
+}  // namespace
+
+bool Stage::dot_rows(Kernels::DotRows* kernel, const std::uint8_t* rows, std::size_t n, const Format& format,
+                     const std::int8_t* queries, std::size_t n_queries, std::size_t beside, bool ask,
+                     std::size_t& dots_stride, const Layout& layout) {
   std::ptrdiff_t stride = 0;
   const std::uint8_t* const at = place_rows(rows, n, format.row_bytes(), layout, stride);
-  kernel(at, stride, n, format.row_bytes(), placed(query_, query, query_entries(format), layout.side),
-         out<std::int32_t>(0, n, layout.side));
+  dots_stride = n + beside;
+  const std::size_t n_dots = (n_queries - 1) * dots_stride + n;
+  std::int32_t* const dots = out<std::int32_t>(0, n_dots, layout.side);
+  kernel(at, stride, n, format.row_bytes(), placed(query_, queries, n_queries * query_entries(format), layout.side),
+         n_queries, dots, dots_stride, ask ? 3 * stride : 0);
+  return untouched(dots, n, n_queries, beside);
 }
 
 void Stage::dot_picked(Kernels::DotPicked* kernel, const std::uint8_t* rows, std::size_t n, const Format& format,
@@ -155,13 +175,7 @@ bool Stage::tile(const TileKernels& tiles, Width width, const std::uint8_t* rows
   tiles.dot[width](tile, n, row_bytes,
                    placed(query_, queries, n_queries * planes(width) * plane_stride(row_bytes), layout.side), n_queries,
                    dots, dots_stride, placed(numbers_, least, n_queries, layout.side), reached, at);
-  for (std::size_t q = 0; q + 1 < n_queries; ++q) {
-    const auto* const between = reinterpret_cast<const std::uint8_t*>(dots + q * dots_stride + padded);
-    if (std::any_of(between, between + beside * sizeof *dots, [](std::uint8_t b) { return b != kCanary; })) {
-      return false;
-    }
-  }
-  return true;
+  return untouched(dots, padded, n_queries, beside);
 }
 
 std::uint64_t Stage::dot_peak(Kernels::DotPeak* kernel, std::uint64_t rounds, const std::uint8_t* codes,

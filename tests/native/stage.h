@@ -17,8 +17,11 @@ class Stage {
               const Layout& layout);
   void expand(Kernels::Expand* kernel, const std::uint8_t* rows, std::size_t n, std::size_t row_bytes,
               const std::uint8_t* levels, const Layout& layout);
-  void dot_rows(Kernels::DotRows* kernel, const std::uint8_t* rows, std::size_t n, const Format& format,
-                const std::int8_t* query, const Layout& layout);
+  // The dots are in output(0), `dots_stride` numbers from query to query; false if any of the `beside` numbers between
+  // two queries' has changed. `ask`: for memory ahead.
+  bool dot_rows(Kernels::DotRows* kernel, const std::uint8_t* rows, std::size_t n, const Format& format,
+                const std::int8_t* queries, std::size_t n_queries, std::size_t beside, bool ask,
+                std::size_t& dots_stride, const Layout& layout);
   void dot_picked(Kernels::DotPicked* kernel, const std::uint8_t* rows, std::size_t n, const Format& format,
                   const std::int8_t* query, const std::uint32_t* picked, std::size_t n_picked, const Layout& layout);
   void float_rows(Kernels::FloatRows* kernel, const std::uint8_t* rows, std::size_t n, const Format& format,

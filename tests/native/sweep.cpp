@@ -183,19 +183,32 @@ class FormatSweep {
     const std::size_t entries = queries.size() / kQueries;
     std::vector<std::vector<std::int32_t>> expected;
     std::uint64_t digest = kFnvStart;
+    std::size_t stride = 0;
+    stage_.dot_rows(sets_.scalar->dot_rows[width_], codes_.data(), most_, format_, queries.data(), kQueries, 0, false,
+                    stride, {});
+    const auto all = copy_of<std::int32_t>(stage_.output(0));
     for (std::size_t q = 0; q < kQueries; ++q) {
-      stage_.dot_rows(sets_.scalar->dot_rows[width_], codes_.data(), most_, format_, queries.data() + q * entries, {});
-      expected.push_back(copy_of<std::int32_t>(stage_.output(0)));
+      const auto first = all.begin() + static_cast<std::ptrdiff_t>(q * stride);
+      expected.emplace_back(first, first + static_cast<std::ptrdiff_t>(most_));
       digest = digest_of(expected.back(), digest);
     }
     check_golden("dot", digest);
 
     each_set("dot_rows", [&](const Kernels& kernels) {
-      std::size_t q = 0;
+      std::size_t turn = 0;
       each_shape([&](std::size_t n, const Layout& layout) {
-        q = (q + 1) % kQueries;
-        stage_.dot_rows(kernels.dot_rows[width_], codes_.data(), n, format_, queries.data() + q * entries, layout);
-        report_.check_bytes(stage_.output(0).data(), expected[q].data(), n * sizeof(std::int32_t), "the dots");
+        ++turn;
+        const std::size_t first = turn % kQueries, count = 1 + turn % std::min<std::size_t>(6, kQueries - first);
+        report_.now.queries = count;
+        const bool kept =
+            stage_.dot_rows(kernels.dot_rows[width_], codes_.data(), n, format_, queries.data() + first * entries,
+                            count, turn % 3 * 5, turn % 2 == 0, stride, layout);
+        report_.check(kept, "nothing is written between the dots");
+        for (std::size_t q = 0; q < count; ++q) {
+          const std::uint8_t* const dots = stage_.output(0).data() + q * stride * sizeof(std::int32_t);
+          report_.check_bytes(dots, expected[first + q].data(), n * sizeof(std::int32_t), "the dots");
+        }
+        report_.now.queries = 0;
       });
     });
     each_set("dot_picked", [&](const Kernels& kernels) {
