@@ -236,11 +236,6 @@ __m256 sketch_bounds(const std::uint16_t* sums, const std::uint8_t* factors, con
 template <std::size_t Q>
 FRAZIL_INLINE inline void sketch_sums(const std::uint8_t* at, std::size_t bytes, const SketchQuery* queries,
                                       std::ptrdiff_t ahead, std::uint16_t (&sums)[Q][32]) {
-  const __m256i nibble = _mm256_set1_epi8(15);
-  const auto entries = [](const std::uint8_t* table, __m256i index) FRAZIL_INLINE {
-    const __m128i sixteen = _mm_loadu_si128(reinterpret_cast<const __m128i*>(table));
-    return _mm256_shuffle_epi8(_mm256_broadcastsi128_si256(sixteen), index);
-  };
   __m256i all[Q], odd[Q];  // sums of even rows + 256 * those of odd ones; of odd rows
   for_each_index<Q>([&](auto q) FRAZIL_INLINE { all[q] = odd[q] = _mm256_setzero_si256(); });
   for (std::size_t j = 0; j < bytes; j += 4) {
@@ -249,11 +244,10 @@ FRAZIL_INLINE inline void sketch_sums(const std::uint8_t* at, std::size_t bytes,
     for_each_index<4>([&](auto t) FRAZIL_INLINE {
       if (ahead != 0) prefetch(at + t * kSketchRows + ahead, 1);
       const __m256i codes = load256(at + t * kSketchRows);
-      const __m256i low = _mm256_and_si256(codes, nibble);
-      const __m256i high = _mm256_and_si256(_mm256_srli_epi16(codes, 4), nibble);
+      const __m256i low = low_nibbles(codes), high = high_nibbles(codes);
       for_each_index<Q>([&](auto q) FRAZIL_INLINE {
         const std::uint8_t* const tables = queries[q].tables + 2 * (j + t) * kTableEntries;
-        const __m256i two = _mm256_add_epi8(entries(tables, low), entries(tables + kTableEntries, high));
+        const __m256i two = _mm256_add_epi8(look_up(tables, low), look_up(tables + kTableEntries, high));
         eight[q] = _mm256_add_epi8(eight[q], two);
         FRAZIL_IN_PLACE(eight[q]);
       });

@@ -169,14 +169,19 @@ std::size_t pack(const std::byte* rows, std::ptrdiff_t stride, std::size_t n, st
 
 // ---------------------------------------------------------------- queries against rows where they lie
 
+// Looks up in a table of 16 bytes.
+__m512i look_up(const std::uint8_t* table, __m512i codes) {
+  const __m128i sixteen = _mm_loadu_si128(reinterpret_cast<const __m128i*>(table));
+  return _mm512_shuffle_epi8(_mm512_broadcast_i32x4(sixteen), codes);
+}
+
 // What a plane holds of 64 bytes of a row: the levels of high or of low nibbles, or bytes as they are.
 template <Width W>
 FRAZIL_INLINE inline __m512i split(__m512i bytes, std::size_t plane) {
   if constexpr (W == kInt8) return bytes;
   const __m512i codes = _mm512_and_si512(plane == 0 ? _mm512_srli_epi16(bytes, 4) : bytes, _mm512_set1_epi8(15));
   if constexpr (W == kInt4) return codes;
-  const auto* const levels = reinterpret_cast<const __m128i*>(kNormalLevels);
-  return _mm512_shuffle_epi8(_mm512_broadcast_i32x4(_mm_loadu_si128(levels)), codes);
+  return look_up(kNormalLevels, codes);
 }
 
 // Lane l of the result is the sum of the lanes of v[l].
@@ -353,10 +358,6 @@ template <std::size_t Q>
 FRAZIL_INLINE inline void sketch_sums(const std::uint8_t* at, std::size_t bytes, const SketchQuery* queries,
                                       std::ptrdiff_t ahead, SketchSums (&sums)[Q]) {
   const __m512i nibble = _mm512_set1_epi8(15);
-  const auto entries = [](const std::uint8_t* table, __m512i index) FRAZIL_INLINE {
-    const __m128i sixteen = _mm_loadu_si128(reinterpret_cast<const __m128i*>(table));
-    return _mm512_shuffle_epi8(_mm512_broadcast_i32x4(sixteen), index);
-  };
   __m512i all[Q], odd[Q];
   for_each_index<Q>([&](auto q) FRAZIL_INLINE { all[q] = odd[q] = _mm512_setzero_si512(); });
   for (std::size_t j = 0; j < bytes; j += 4) {
@@ -369,7 +370,7 @@ FRAZIL_INLINE inline void sketch_sums(const std::uint8_t* at, std::size_t bytes,
       const __m512i high = _mm512_and_si512(_mm512_srli_epi16(codes, 4), nibble);
       for_each_index<Q>([&](auto q) FRAZIL_INLINE {
         const std::uint8_t* const tables = queries[q].tables + 2 * (j + t) * kTableEntries;
-        const __m512i two = _mm512_add_epi8(entries(tables, low), entries(tables + kTableEntries, high));
+        const __m512i two = _mm512_add_epi8(look_up(tables, low), look_up(tables + kTableEntries, high));
         eight[q] = _mm512_add_epi8(eight[q], two);
         FRAZIL_IN_PLACE(eight[q]);
       });

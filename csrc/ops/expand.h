@@ -26,7 +26,8 @@ inline constexpr std::array<std::uint8_t, 256> kNearestNormal = nearest_normal_l
 // lie. One per thread.
 class Expander {
  public:
-  Expander(const Kernels& kernels, const Format& format) : kernels_(kernels), format_(format) {}
+  Expander(const Kernels& kernels, const Format& format)
+      : kernels_(kernels), format_(format), expanded_(format.expanded()) {}
 
   const std::uint8_t* rows(const std::uint8_t* at, std::ptrdiff_t& stride, std::size_t n) {
     if (format_.width != kNormal4) return at;
@@ -36,9 +37,18 @@ class Expander {
     return rows_.data();
   }
 
+  // Returns what writes the rows' scores for a float query; good until the next call.
+  auto scores(const std::uint8_t* at, std::ptrdiff_t stride, std::size_t n) {
+    at = rows(at, stride, n);
+    return [=, this](const float* query, float* scores) {
+      kernels_.float_rows[expanded_.width](at, stride, n, expanded_.row_bytes(), query,
+                                           static_cast<float>(expanded_.half_step()), scores);
+    };
+  }
+
  private:
   const Kernels& kernels_;
-  const Format format_;
+  const Format format_, expanded_;
   std::vector<std::uint8_t> rows_;
 };
 

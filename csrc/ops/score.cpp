@@ -27,8 +27,6 @@ void score(const Format& format, const FloatMatrix& x, const CodeMatrix& codes, 
   const std::size_t rows_at_once = block_rows(format);
   const std::size_t row_blocks = (codes.rows + rows_at_once - 1) / rows_at_once;
   const std::size_t query_groups = (queries.count + kQueryGroup - 1) / kQueryGroup;
-  const Format expanded = format.expanded();
-  const float half_step = static_cast<float>(expanded.half_step());
   parallel::Chunks tasks(row_blocks * query_groups, 1);
   const std::size_t work = codes.rows * format.row_bytes() * queries.count;
   parallel::run(parallel::worth(threads, work, kBytesPerThread), [&](unsigned) {
@@ -40,18 +38,16 @@ void score(const Format& format, const FloatMatrix& x, const CodeMatrix& codes, 
       const std::size_t first_row = task / query_groups * rows_at_once;
       const std::size_t n = std::min(rows_at_once, codes.rows - first_row);
       const std::size_t first = task % query_groups * kQueryGroup, last = std::min(first + kQueryGroup, queries.count);
-      std::ptrdiff_t stride = codes.stride;
-      const std::uint8_t* rows = codes.row(first_row);
+      const std::uint8_t* const rows = codes.row(first_row);
       if (queries.bits == 32) {
-        rows = expander.rows(rows, stride, n);
+        const auto write_scores = expander.scores(rows, codes.stride, n);
         for (std::size_t q = first; q < last; ++q) {
           parallel::checkpoint();
-          kernels.float_rows[expanded.width](rows, stride, n, expanded.row_bytes(), queries.real(q), half_step,
-                                             out + q * codes.rows + first_row);
+          write_scores(queries.real(q), out + q * codes.rows + first_row);
         }
         continue;
       }
-      dots.each(queries, first, last, rows, stride, n, last == queries.count, least.data(),
+      dots.each(queries, first, last, rows, codes.stride, n, last == queries.count, least.data(),
                 [&](std::size_t q, const std::int32_t* of) {
                   parallel::checkpoint();  // the first writing to memory may take a thousand times as long
                   float* const to = out + q * codes.rows + first_row;

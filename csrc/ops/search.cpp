@@ -39,13 +39,10 @@ class Scan {
       return static_cast<std::uint32_t>((rows ? rows[i] : first + static_cast<std::int64_t>(i)) - origin);
     };
     if (queries_.bits == 32) {
-      const Format format = format_.expanded();
-      const float half_step = static_cast<float>(format.half_step());
-      data = expander_.rows(data, stride, n);
+      const auto write_scores = expander_.scores(data, stride, n);
       for (std::size_t q = first_; q < last_; ++q) {
         parallel::checkpoint();
-        kernels_.float_rows[format.width](data, stride, n, format.row_bytes(), queries_.real(q), half_step,
-                                          scores_.data());
+        write_scores(queries_.real(q), scores_.data());
         TopK& best = best_[q - first_];
         for (std::size_t i = 0; i < n; ++i) {
           if (scores_[i] > best.bound()) best.push(scores_[i], row(i));  // rows ascend: equal ones come too late

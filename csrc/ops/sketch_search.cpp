@@ -46,12 +46,8 @@ struct Task {
   // As search without a sketch scores it.
   float score_of(std::size_t q, std::size_t row, Expander& expander) const {
     if (queries.bits == 32) {
-      const Format expanded = format.expanded();
-      std::ptrdiff_t stride = 0;
-      const std::uint8_t* const at = expander.rows(codes.row(row), stride, 1);
       float score = 0;
-      kernels.float_rows[expanded.width](at, 0, 1, expanded.row_bytes(), queries.real(q),
-                                         static_cast<float>(expanded.half_step()), &score);
+      expander.scores(codes.row(row), 0, 1)(queries.real(q), &score);
       return score;
     }
     std::int32_t dot = 0;

@@ -16,7 +16,7 @@ from frazil.bench.data import Vectors
 from frazil.bench.measure import Probe, with_limit
 from frazil.bench.options import Options
 from frazil.bench.progress import progress
-from frazil.bench.results import Line, Table
+from frazil.bench.results import Line, Table, failure
 from frazil.bench.timing import Contestant, interleave
 
 __all__ = ["Cuda", "Gpu", "measure_gpu"]
@@ -116,7 +116,7 @@ def measure_gpu(gpu: Gpu, options: Options, vectors: Vectors, show: Callable[[Ta
     Raises:
         WrongAnswer: the GPU answered otherwise than the CPU. All else has been measured by then.
     """
-    from frazil.bench.gpu_peers import failure, measure_gpu_peers
+    from frazil.bench.gpu_peers import measure_gpu_peers
 
     probes = copy, products, upload = _copy_probe(gpu), _products_probe(gpu), _upload_probe(gpu)
     with progress("limits", len(probes) * (options.repeats + 1)) as step:

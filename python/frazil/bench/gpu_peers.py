@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from frazil.bench.blocks import BLOCK, Floats, torch_blocks
 from frazil.bench.cases import K
 from frazil.bench.progress import progress
-from frazil.bench.results import Line, Table
+from frazil.bench.results import Line, Table, failure
 from frazil.bench.timing import Contestant, interleave, median
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from frazil.bench.gpu import Gpu
     from frazil.bench.options import Options
 
-__all__ = ["PEERS", "GpuPeer", "failure", "measure_gpu_peers"]
+__all__ = ["PEERS", "GpuPeer", "measure_gpu_peers"]
 
 Search = Callable[[], NDArray[Any]]
 
@@ -73,11 +73,6 @@ PEERS = (
 )
 
 
-def failure(name: str, error: Exception) -> str:
-    """Return what the report says of something that failed, in one line."""
-    return f"failed: {name}: {type(error).__name__}: {' '.join(str(error).split())}"
-
-
 def measure_gpu_peers(gpu: Gpu, options: Options, vectors: Vectors, show: Callable[[Table], None]) -> list[str]:
     """Measure a batch of queries with frazil and its peers in turn; recall is beside torch's float32.
 
@@ -108,10 +103,8 @@ def measure_gpu_peers(gpu: Gpu, options: Options, vectors: Vectors, show: Callab
             search = peer.build(gpu, x, queries)
             answers.append(search())
             searches.append((peer.name, peer.bytes_of * codec.dim, search))
-        except ModuleNotFoundError:
-            missing.append(f"not installed: {peer.package} ({peer.name})")
         except Exception as error:  # whatever goes wrong in another library is its entry in the report
-            missing.append(failure(peer.name, error))
+            missing.append(failure(peer.name, error, peer.package))
     del x
     print("\n".join(missing), flush=True)
     with progress("gpu-peers", len(searches) * (options.repeats + 1)) as step:

@@ -15,7 +15,7 @@ from frazil.bench.blocks import Floats
 from frazil.bench.cases import WrongAnswer, wide_vectors
 from frazil.bench.options import Options
 from frazil.bench.progress import progress
-from frazil.bench.results import Line, Table
+from frazil.bench.results import Line, Table, failure
 from frazil.bench.timing import Contestant, interleave, median
 
 __all__ = ["PACKERS", "Packer", "measure_packers"]
@@ -102,8 +102,8 @@ def measure_packers(options: Options, show: Callable[[Table], None]) -> list[str
         try:
             contestants.append(_contestant(packer.name, codec, x, packer.build(codec)))
             names.append(packer.name)
-        except ImportError:
-            missing.append(f"not installed: {packer.package} ({packer.name})")
+        except ImportError as error:
+            missing.append(failure(packer.name, error, packer.package))
     with progress("peers-pack", len(names) * (options.repeats + 1)) as step:
         seconds = interleave(contestants, options.repeats, turn=step)
     lines = [

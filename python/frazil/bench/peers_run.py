@@ -17,9 +17,9 @@ from frazil.bench.cases import K, Search, WrongAnswer, expected_hits
 from frazil.bench.data import Vectors
 from frazil.bench.options import Options
 from frazil.bench.packers import measure_packers
-from frazil.bench.peers import PEERS, Built, Peer
+from frazil.bench.peers import PEERS, Built
 from frazil.bench.progress import progress
-from frazil.bench.results import Line, Table
+from frazil.bench.results import Line, Table, failure
 from frazil.bench.timing import Contestant, interleave, median
 
 __all__ = ["measure_peers"]
@@ -103,7 +103,7 @@ def _build(x: Floats, batches: list[Floats], missing: list[str], step: Callable[
             built = peer.build(x)
             entries.append(_Entry(peer.name, built, {len(q): _answer(built, q) for q in batches}))
         except Exception as error:  # whatever goes wrong in another library is its entry in the report
-            missing.append(_why(peer, error))
+            missing.append(failure(peer.name, error, peer.package))
         step()
     return entries
 
@@ -113,12 +113,6 @@ def _answer(built: Built, queries: Floats) -> NDArray[Any]:
     if rows.shape[0] != len(queries) or rows.ndim != 2:
         raise ValueError(f"answered with shape {rows.shape}")
     return rows
-
-
-def _why(peer: Peer, error: Exception) -> str:
-    if isinstance(error, ModuleNotFoundError):
-        return f"not installed: {peer.package} ({peer.name})"
-    return f"failed: {peer.name}: {type(error).__name__}: {' '.join(str(error).split())}"
 
 
 def _versions(missing: list[str]) -> str:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from frazil.bench.timing import median, spread
 
-__all__ = ["Line", "Table"]
+__all__ = ["Line", "Table", "failure"]
 
 
 @dataclass(frozen=True)
@@ -60,3 +60,10 @@ class Table:
     lines: list[Line]
     probes: list[Line] = field(default_factory=list)
     note: str = ""
+
+
+def failure(name: str, error: Exception, package: str | None = None) -> str:
+    """Return what the report says of something that did not run, in one line; `package`: what must be installed."""
+    if package is not None and isinstance(error, ModuleNotFoundError):
+        return f"not installed: {package} ({name})"
+    return f"failed: {name}: {type(error).__name__}: {' '.join(str(error).split())}"

@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from frazil._batches import lone_surrogate
+
 __all__ = ["INT64", "OWN_NOTES", "as_ids", "as_metadatas", "as_notes", "as_plain", "as_texts", "shown"]
 
 OWN_NOTES = "frazil."
@@ -68,11 +70,8 @@ def _as_id(value: Any, name: str) -> str | int:
 
 def _check_unicode(texts: Iterable[str], name: str) -> None:
     for text in texts:
-        if not text.isascii():
-            try:
-                text.encode()
-            except UnicodeEncodeError:
-                raise ValueError(f"{name}: {text!r} is not valid Unicode") from None
+        if lone_surrogate(text):
+            raise ValueError(f"{name}: {text!r} is not valid Unicode")
 
 
 def as_texts(documents: Any, count: int, name: str = "documents") -> list[str | None] | None:
