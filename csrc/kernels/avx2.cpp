@@ -150,7 +150,7 @@ __m256i widen_sums(__m256i sums16) { return _mm256_madd_epi16(sums16, _mm256_set
 
 struct ProductVector : RowVector {
   template <Width W>
-  static constexpr std::size_t kQueries = W == kNormal4 ? 1 : 2;
+  static constexpr bool kInPairs = W != kNormal4;
   static __m256i load(const void* at) { return load256(at); }
   static __m256i load_bytes(const std::uint8_t* at, std::size_t n) { return frazil::load_bytes(at, n); }
   template <Width W>

@@ -212,7 +212,7 @@ constexpr std::size_t rows_together(std::size_t queries) { return queries == 1 ?
 // is not 0. Lane q * rows_together(Q) + r of the result is of query q and row r.
 template <Width W, std::size_t Chunks, std::size_t Q, class RowAt>
 FRAZIL_INLINE inline __m512i dot_some_rows(RowAt&& row_at, std::ptrdiff_t ahead, const std::int8_t* queries) {
-  constexpr std::size_t kRows = rows_together(Q), kPlane = Chunks * 64;
+  constexpr std::size_t kRows = 16 / Q, kPlane = Chunks * 64;
   __m512i sums[16];
   for_each_index<16>([&](auto i) FRAZIL_INLINE { sums[i] = _mm512_setzero_si512(); });
   for_each_index<kRows>([&](auto r) FRAZIL_INLINE {
@@ -250,11 +250,12 @@ __m512i dot_few_rows(RowAt&& row_at, std::size_t n, std::size_t row_bytes, const
   return sum_each(sums);
 }
 
-// Fills the dots of Q queries with the rows at row_at(i). The usual widths have kernels of their own.
+// Fills the dots of Q queries with the rows at row_at(i). The usual widths have kernels of their own; those of several
+// queries, the most usual.
 template <Width W, std::size_t Q, class RowAt>
 void dot_rows_at(RowAt&& row_at, std::ptrdiff_t ahead, std::size_t n, std::size_t row_bytes, const std::int8_t* queries,
                  std::int32_t* dots, std::size_t dots_stride) {
-  constexpr std::size_t kRows = rows_together(Q);
+  constexpr std::size_t kRows = 16 / Q;
   std::size_t r = 0;
   const auto by_chunks = [&](auto chunks) FRAZIL_INLINE {
     for (; r + kRows <= n; r += kRows) {
@@ -273,21 +274,11 @@ void dot_rows_at(RowAt&& row_at, std::ptrdiff_t ahead, std::size_t n, std::size_
       }
     }
   };
-  switch (row_bytes) {
-    case 64:
-      by_chunks(std::integral_constant<std::size_t, 1>{});
-      break;
-    case 128:
-      by_chunks(std::integral_constant<std::size_t, 2>{});
-      break;
-    case 192:
-      by_chunks(std::integral_constant<std::size_t, 3>{});
-      break;
-    case 256:
-      by_chunks(std::integral_constant<std::size_t, 4>{});
-      break;
-    default:
-      break;
+  if (row_bytes == 128) by_chunks(std::integral_constant<std::size_t, 2>{});
+  if (row_bytes == 256) by_chunks(std::integral_constant<std::size_t, 4>{});
+  if constexpr (Q == 1) {
+    if (row_bytes == 64) by_chunks(std::integral_constant<std::size_t, 1>{});
+    if (row_bytes == 192) by_chunks(std::integral_constant<std::size_t, 3>{});
   }
   for (; r < n; r += 16) {
     const std::size_t here = smaller(16, n - r);
@@ -303,12 +294,17 @@ template <Width W>
 void dot_rows(const std::uint8_t* rows, std::ptrdiff_t stride, std::size_t n, std::size_t row_bytes,
               const std::int8_t* queries, std::size_t n_queries, std::int32_t* dots, std::size_t dots_stride,
               std::ptrdiff_t ahead) {
-  in_blocks_of<4>(n_queries, [&](std::size_t q, auto count) FRAZIL_INLINE {
+  const auto block = [&](std::size_t q, auto count) FRAZIL_INLINE {
     with_rows(rows, stride, [&](auto at) FRAZIL_INLINE {
       dot_rows_at<W, count>(at, q == 0 ? ahead : 0, n, row_bytes, queries + q * planes(W) * plane_stride(row_bytes),
                             dots + q * dots_stride, dots_stride);
     });
-  });
+  };
+  if (row_bytes == 128 || row_bytes == 256) {
+    in_blocks_of<4, 2, 1>(n_queries, block);
+  } else {
+    in_blocks_of<1>(n_queries, block);
+  }
 }
 
 template <Width W>

@@ -30,9 +30,8 @@ template <Width W>
 void dot_rows(const std::uint8_t* rows, std::ptrdiff_t stride, std::size_t n, std::size_t row_bytes,
               const std::int8_t* queries, std::size_t n_queries, std::int32_t* dots, std::size_t dots_stride,
               std::ptrdiff_t ahead) {
-  constexpr std::size_t kMost = 4;  // 8 sums
   const std::size_t plane = plane_stride(row_bytes);
-  in_blocks_of<kMost>(n_queries, [&](std::size_t q, auto count) FRAZIL_INLINE {
+  in_blocks_of<4, 2, 1>(n_queries, [&](std::size_t q, auto count) FRAZIL_INLINE {
     const std::int8_t* const these = queries + q * planes(W) * plane;
     const auto one = [&](const std::uint8_t* row, auto bytes, std::ptrdiff_t there, auto& sums)
                          FRAZIL_INLINE { dot_row<W>(row, bytes, there, these, plane, sums); };

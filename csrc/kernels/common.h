@@ -37,15 +37,15 @@ FRAZIL_INLINE static inline void for_each_index(Fn&& fn) {
 
 [[maybe_unused]] static constexpr std::size_t smaller(std::size_t a, std::size_t b) { return a < b ? a : b; }
 
-// Calls fn(first, count) for blocks of at most `Most` of n, their counts as constants.
-template <std::size_t Most, class Fn>
+// Calls fn(first, size) for blocks of n in all, as many as there are of the first of the sizes, then of the next; sizes
+// are constants, the last is 1.
+template <std::size_t... Sizes, class Fn>
 FRAZIL_INLINE static inline void in_blocks_of(std::size_t n, Fn&& fn) {
-  for (std::size_t first = 0; first < n; first += Most) {
-    const std::size_t here = smaller(Most, n - first);
-    for_each_index<Most>([&](auto i) FRAZIL_INLINE {
-      if (here == i + 1) fn(first, std::integral_constant<std::size_t, i + 1>{});
-    });
-  }
+  std::size_t first = 0;
+  const auto blocks = [&](auto size) FRAZIL_INLINE {
+    for (; n - first >= size; first += size) fn(first, size);
+  };
+  (blocks(std::integral_constant<std::size_t, Sizes>{}), ...);
 }
 
 // Tiles take rows four bytes at a time: as many as an integer dot product sums into one 32-bit lane.

@@ -4,7 +4,7 @@
 // tiles the rows, since that is done once for all queries. In an unnamed namespace: see format.h.
 //
 // A set gives its vectors as a struct `V`, besides what rows.h asks for:
-//   kQueries<W>                    queries that share taking a row apart: as many as have their sums in registers
+//   kInPairs<W>                    whether two queries share taking a row apart: if their sums fit into registers
 //   load, load_bytes(at, n)        a vector; one of the first n bytes and zeros
 //   split<W>(bytes, plane)         what a plane holds of a row's bytes
 //   multiply(levels, entries)      pairs of products, in 16 bits
@@ -118,7 +118,7 @@ template <class V, Width W>
 void dot_rows(const std::uint8_t* rows, std::ptrdiff_t stride, std::size_t n, std::size_t row_bytes,
               const std::int8_t* queries, std::size_t n_queries, std::int32_t* dots, std::size_t dots_stride,
               std::ptrdiff_t ahead) {
-  in_blocks_of<V::template kQueries<W>>(n_queries, [&](std::size_t q, auto count) FRAZIL_INLINE {
+  const auto block = [&](std::size_t q, auto count) FRAZIL_INLINE {
     SplitQuery<W> split[count];
     SplitEntries entries[count];
     for_each_index<count>([&](auto i) FRAZIL_INLINE {
@@ -129,7 +129,12 @@ void dot_rows(const std::uint8_t* rows, std::ptrdiff_t stride, std::size_t n, st
     with_rows(rows, stride, [&](auto at) FRAZIL_INLINE {
       dot_rows_by<V, count>(one, at, q == 0 ? ahead : 0, n, row_bytes, dots + q * dots_stride, dots_stride);
     });
-  });
+  };
+  if constexpr (V::template kInPairs<W>) {
+    in_blocks_of<2, 1>(n_queries, block);
+  } else {
+    in_blocks_of<1>(n_queries, block);
+  }
 }
 
 template <class V, Width W>

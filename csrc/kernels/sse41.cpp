@@ -227,7 +227,7 @@ void float_rows(const std::uint8_t* rows, std::ptrdiff_t stride, std::size_t n, 
 struct ProductVector {
   static constexpr std::size_t kLanes = 4;
   template <Width W>
-  static constexpr std::size_t kQueries = W == kInt4 ? 2 : 1;
+  static constexpr bool kInPairs = W == kInt4;
   static __m128i zero() { return _mm_setzero_si128(); }
   static __m128i load(const void* at) { return load128(at); }
   static __m128i load_bytes(const std::uint8_t* at, std::size_t n) { return frazil::load_bytes(at, n); }
