@@ -205,14 +205,14 @@ __m512i sum_each(__m512i (&v)[16]) {
   return _mm512_add_epi32(_mm512_shuffle_i32x4(low, high, 0x88), _mm512_shuffle_i32x4(low, high, 0xdd));
 }
 
-// So many rows at a time: one query's, or up to four's, 16 sums.
+// So many rows at a time: with up to 4 queries, 16 sums at most.
 constexpr std::size_t rows_together(std::size_t queries) { return queries == 1 ? 16 : queries == 2 ? 8 : 4; }
 
 // Some rows of Chunks * 64 bytes each, row_at(0), (1) …, with Q queries, asking for what lies `ahead` of each, if that
 // is not 0. Lane q * rows_together(Q) + r of the result is of query q and row r.
 template <Width W, std::size_t Chunks, std::size_t Q, class RowAt>
 FRAZIL_INLINE inline __m512i dot_some_rows(RowAt&& row_at, std::ptrdiff_t ahead, const std::int8_t* queries) {
-  constexpr std::size_t kRows = 16 / Q, kPlane = Chunks * 64;
+  constexpr std::size_t kRows = rows_together(Q), kPlane = Chunks * 64;
   __m512i sums[16];
   for_each_index<16>([&](auto i) FRAZIL_INLINE { sums[i] = _mm512_setzero_si512(); });
   for_each_index<kRows>([&](auto r) FRAZIL_INLINE {
@@ -255,7 +255,7 @@ __m512i dot_few_rows(RowAt&& row_at, std::size_t n, std::size_t row_bytes, const
 template <Width W, std::size_t Q, class RowAt>
 void dot_rows_at(RowAt&& row_at, std::ptrdiff_t ahead, std::size_t n, std::size_t row_bytes, const std::int8_t* queries,
                  std::int32_t* dots, std::size_t dots_stride) {
-  constexpr std::size_t kRows = 16 / Q;
+  constexpr std::size_t kRows = rows_together(Q);
   std::size_t r = 0;
   const auto by_chunks = [&](auto chunks) FRAZIL_INLINE {
     for (; r + kRows <= n; r += kRows) {
@@ -301,7 +301,7 @@ void dot_rows(const std::uint8_t* rows, std::ptrdiff_t stride, std::size_t n, st
     });
   };
   if (row_bytes == 128 || row_bytes == 256) {
-    in_blocks_of<4, 2, 1>(n_queries, block);
+    in_blocks_of<4, 3, 2, 1>(n_queries, block);
   } else {
     in_blocks_of<1>(n_queries, block);
   }
