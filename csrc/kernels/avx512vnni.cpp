@@ -212,21 +212,22 @@ constexpr std::size_t rows_together(std::size_t queries) { return queries == 1 ?
 // is not 0. Lane q * rows_together(Q) + r of the result is of query q and row r.
 template <Width W, std::size_t Chunks, std::size_t Q, class RowAt>
 FRAZIL_INLINE inline __m512i dot_some_rows(RowAt&& row_at, std::ptrdiff_t ahead, const std::int8_t* queries) {
-  constexpr std::size_t kRows = rows_together(Q), kPlane = Chunks * 64;
-  __m512i sums[16];
+  constexpr std::size_t kRows = rows_together(Q), kVectors = planes(W) * Chunks;
+  constexpr bool kHeld = Q <= 2;  // in registers, beside the sums
+  const auto load = [&](std::size_t i) FRAZIL_INLINE { return _mm512_loadu_si512(queries + 64 * i); };
+  __m512i entries[kHeld ? Q * kVectors : 1], sums[16];
+  if constexpr (kHeld) for_each_index<Q * kVectors>([&](auto i) FRAZIL_INLINE { entries[i] = load(i); });
   for_each_index<16>([&](auto i) FRAZIL_INLINE { sums[i] = _mm512_setzero_si512(); });
   for_each_index<kRows>([&](auto r) FRAZIL_INLINE {
     const std::uint8_t* const row = row_at(r);
     if (ahead != 0) prefetch(row + ahead, Chunks * 64);
-    for_each_index<Chunks>([&](auto c) FRAZIL_INLINE {
-      const __m512i bytes = _mm512_loadu_si512(row + 64 * c);
-      for_each_index<planes(W)>([&](auto plane) FRAZIL_INLINE {
-        const __m512i codes = split<W>(bytes, plane);
-        for_each_index<Q>([&](auto q) FRAZIL_INLINE {
-          const __m512i entries = _mm512_loadu_si512(queries + (q * planes(W) + plane) * kPlane + 64 * c);
-          sums[q * kRows + r] = _mm512_dpbusd_epi32(sums[q * kRows + r], codes, entries);
-        });
-      });
+    // One loop for all three: lambdas in lambdas in lambdas take minutes to compile with sanitizers.
+    for_each_index<kVectors * Q>([&](auto i) FRAZIL_INLINE {
+      constexpr std::size_t q = i % Q, plane = i / Q % planes(W), c = i / Q / planes(W);
+      constexpr std::size_t kEntries = q * kVectors + plane * Chunks + c;
+      const __m512i codes = split<W>(_mm512_loadu_si512(row + 64 * c), plane);
+      __m512i& sum = sums[q * kRows + r];
+      sum = _mm512_dpbusd_epi32(sum, codes, kHeld ? entries[kHeld ? kEntries : 0] : load(kEntries));
     });
   });
   return sum_each(sums);
@@ -250,8 +251,12 @@ __m512i dot_few_rows(RowAt&& row_at, std::size_t n, std::size_t row_bytes, const
   return sum_each(sums);
 }
 
-// Fills the dots of Q queries with the rows at row_at(i). The usual widths have kernels of their own; those of several
-// queries, the most usual.
+// 256 dimensions.
+template <Width W>
+constexpr std::size_t kUsualBytes = W == kInt8 ? 256 : 128;
+
+// Fills the dots of Q queries with the rows at row_at(i). Some widths have kernels of their own; those of several
+// queries are for 256 dimensions alone.
 template <Width W, std::size_t Q, class RowAt>
 void dot_rows_at(RowAt&& row_at, std::ptrdiff_t ahead, std::size_t n, std::size_t row_bytes, const std::int8_t* queries,
                  std::int32_t* dots, std::size_t dots_stride) {
@@ -274,11 +279,13 @@ void dot_rows_at(RowAt&& row_at, std::ptrdiff_t ahead, std::size_t n, std::size_
       }
     }
   };
-  if (row_bytes == 128) by_chunks(std::integral_constant<std::size_t, 2>{});
-  if (row_bytes == 256) by_chunks(std::integral_constant<std::size_t, 4>{});
-  if constexpr (Q == 1) {
+  if (row_bytes == kUsualBytes<W>) {
+    by_chunks(std::integral_constant<std::size_t, kUsualBytes<W> / 64>{});
+  } else if constexpr (Q == 1) {
     if (row_bytes == 64) by_chunks(std::integral_constant<std::size_t, 1>{});
+    if (row_bytes == 128) by_chunks(std::integral_constant<std::size_t, 2>{});
     if (row_bytes == 192) by_chunks(std::integral_constant<std::size_t, 3>{});
+    if (row_bytes == 256) by_chunks(std::integral_constant<std::size_t, 4>{});
   }
   for (; r < n; r += 16) {
     const std::size_t here = smaller(16, n - r);
@@ -300,7 +307,7 @@ void dot_rows(const std::uint8_t* rows, std::ptrdiff_t stride, std::size_t n, st
                             dots + q * dots_stride, dots_stride);
     });
   };
-  if (row_bytes == 128 || row_bytes == 256) {
+  if (row_bytes == kUsualBytes<W>) {
     in_blocks_of<4, 3, 2, 1>(n_queries, block);
   } else {
     in_blocks_of<1>(n_queries, block);
