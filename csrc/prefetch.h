@@ -25,30 +25,18 @@ static constexpr std::size_t kPrefetchPicked = 16;
   return static_cast<std::ptrdiff_t>((kPrefetchBytes + row_bytes - 1) / row_bytes) * stride;
 }
 
-// The lines of `bytes` bytes at `at`. (Static: see format.h.)
+// The lines of `bytes` bytes at `at`; Far: into the second-level cache, what is not needed soon. (Static: see
+// format.h.)
+template <bool Far = false>
 [[maybe_unused]] static inline void prefetch(const void* at, std::size_t bytes) {
   const char* const first = static_cast<const char*>(at);
   for (std::size_t i = 0; i < bytes; i += 64) {
 #if defined(_MSC_VER) && defined(_M_X64)
-    _mm_prefetch(first + i, _MM_HINT_T0);
+    _mm_prefetch(first + i, Far ? _MM_HINT_T1 : _MM_HINT_T0);
 #elif defined(_MSC_VER) && defined(_M_ARM64)
-    __prefetch(first + i);
+    __prefetch2(first + i, Far ? 2 : 0);  // PLDL2KEEP, PLDL1KEEP
 #elif defined(__GNUC__)
-    __builtin_prefetch(first + i);
-#endif
-  }
-}
-
-// The same, into the second-level cache: what is not needed soon.
-[[maybe_unused]] static inline void prefetch_far(const void* at, std::size_t bytes) {
-  const char* const first = static_cast<const char*>(at);
-  for (std::size_t i = 0; i < bytes; i += 64) {
-#if defined(_MSC_VER) && defined(_M_X64)
-    _mm_prefetch(first + i, _MM_HINT_T1);
-#elif defined(_MSC_VER) && defined(_M_ARM64)
-    __prefetch2(first + i, 2);  // PLDL2KEEP
-#elif defined(__GNUC__)
-    __builtin_prefetch(first + i, 0, 2);
+    __builtin_prefetch(first + i, 0, Far ? 2 : 3);
 #endif
   }
 }

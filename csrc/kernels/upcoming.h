@@ -17,7 +17,7 @@ class Upcoming {
       : at_(at != nullptr ? at : idle), step_(at != nullptr ? Bytes : 0) {}
 
   FRAZIL_INLINE void ask() {
-    prefetch_far(at_, Bytes);
+    prefetch<true>(at_, Bytes);
     at_ += step_;
   }
 
