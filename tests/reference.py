@@ -376,7 +376,8 @@ def sketch_bounds(queries, rows, dim, bits, limit, query_bits, width):
     above, under = 1 / (1 + width * width * least), 1 / (1 + width * width * most)
     for number, w in enumerate(np.asarray(q).astype(np.float64)):
         scale = float(f32(half_step) if query_bits == 32 else f32(s[number] * half_step))
-        norm, mean = np.sqrt(running_sum(w * w)), running_sum(w * wide)
+        square_q, mean = running_sum(w * w), running_sum(w * wide)
+        norm = np.sqrt(square_q)
         far = np.sqrt(running_sum(wide * wide))
         padded = np.zeros((1, dims))
         padded[0, :dim] = w
@@ -385,13 +386,15 @@ def sketch_bounds(queries, rows, dim, bits, limit, query_bits, width):
         step = (((a[:, 0] + a[:, 1]) + a[:, 2]) + a[:, 3]).max() * shrink / 29
         v = z * shrink
         steps = np.rint(v / step) if step > 0 else np.zeros(dims)
-        lost = np.sqrt(running_sum((v - step * steps) ** 2))
+        lost = running_sum((v - step * steps) ** 2)
         assert np.abs(steps).reshape(-1, 4).sum(axis=1).max() <= 31
         sums = np.where(set_bits == (steps >= 0), np.abs(steps), 0).sum(axis=1)
         slope = f32(2 * step * scale * above)
         offset = f32(-step * np.abs(steps).sum() * scale * above)
         line = sums.astype(f32) * slope + offset
-        stretch = f32(width * max(norm, lost * 16) * scale * np.sqrt(above))
+        weight = min(256, 1 + 1 / (dims * least)) if least > 0 else 256
+        error_q = square_q + weight * max(0, lost - square_q / 256)
+        stretch = f32(width * np.sqrt(error_q) * scale * np.sqrt(above))
         base = f32((mean + norm * (longest + far) * 2.0**-16) * scale)
         estimate = np.maximum(line, line * f32(under / above)) * f.astype(f32)
         bounds[number] = estimate + (error.astype(f32) * stretch + base)

@@ -266,6 +266,43 @@ FRAZIL_INLINE inline void sketch_sums(const std::uint8_t* at, std::size_t bytes,
   });
 }
 
+// The places of a mask's bits, ascending, for each mask of eight, and how many.
+struct BitPlaces {
+  std::uint8_t of[256][8] = {}, count[256] = {};
+
+  constexpr BitPlaces() {
+    for (unsigned mask = 0; mask < 256; ++mask) {
+      for (std::uint8_t bit = 0; bit < 8; ++bit) {
+        if (mask >> bit & 1) of[mask][count[mask]++] = bit;
+      }
+    }
+  }
+};
+constexpr BitPlaces kBitPlaces;
+
+// Picks rows of 32, which are numbered from `first`.
+FRAZIL_INLINE inline void sketch_pick(const std::uint16_t* sums, const std::uint8_t* factors, const SketchQuery& query,
+                                      std::size_t first, SketchPicks& picks) {
+  const __m256 least = _mm256_set1_ps(picks.least);
+  __m256 upper[4];
+  unsigned hits[4];
+  for_each_index<4>([&](auto i) FRAZIL_INLINE {
+    upper[i] = sketch_bounds(sums + 8 * i, factors + 16 * i, query);
+    hits[i] = static_cast<unsigned>(_mm256_movemask_ps(_mm256_cmp_ps(upper[i], least, _CMP_GT_OQ)));
+  });
+  // One branch for all 32: where some of 8 rows pass about as often as none, one for each would be guessed wrong.
+  if ((hits[0] | hits[1] | hits[2] | hits[3]) == 0) return;
+  for_each_index<4>([&](auto i) FRAZIL_INLINE {
+    const auto* const places = reinterpret_cast<const __m128i*>(kBitPlaces.of[hits[i]]);
+    const __m256i from = _mm256_cvtepu8_epi32(_mm_loadl_epi64(places));
+    const __m256i rows = _mm256_add_epi32(from, _mm256_set1_epi32(static_cast<int>(first + 8 * i)));
+    // All eight are stored: there is room, and what comes next writes over those that are none.
+    store256(picks.rows + picks.count, rows);
+    _mm256_storeu_ps(picks.bounds + picks.count, _mm256_permutevar8x32_ps(upper[i], from));
+    picks.count += kBitPlaces.count[hits[i]];
+  });
+}
+
 template <std::size_t Q>
 void sketch_select_some(const std::uint8_t* blocks, std::size_t n, const SketchShape& shape, const SketchQuery* queries,
                         std::ptrdiff_t ahead, SketchPicks* picks) {
@@ -274,22 +311,9 @@ void sketch_select_some(const std::uint8_t* blocks, std::size_t n, const SketchS
     for (std::size_t half = 0; half < kSketchRows; half += 32) {
       alignas(32) std::uint16_t sums[Q][32];
       sketch_sums<Q>(blocks + half, shape.bytes(), queries, half == 0 ? ahead : 0, sums);
-      for (std::size_t q = 0; q < Q; ++q) {
-        SketchPicks& to = picks[q];
-        const __m256 least = _mm256_set1_ps(to.least);
-        for (std::size_t r = 0; r < 32; r += 8) {
-          const __m256 upper = sketch_bounds(sums[q] + r, blocks + shape.factors_at() + 2 * (half + r), queries[q]);
-          auto hits = static_cast<unsigned>(_mm256_movemask_ps(_mm256_cmp_ps(upper, least, _CMP_GT_OQ)));
-          if (hits == 0) continue;
-          alignas(32) float eight[8];
-          _mm256_store_ps(eight, upper);
-          for (; hits != 0; hits &= hits - 1) {
-            const std::uint32_t row = lowest_bit(hits);
-            to.rows[to.count] = static_cast<std::uint32_t>(b * kSketchRows + half + r) + row;
-            to.bounds[to.count++] = eight[row];
-          }
-        }
-      }
+      for_each_index<Q>([&](auto q) FRAZIL_INLINE {
+        sketch_pick(sums[q], blocks + shape.factors_at() + 2 * half, queries[q], b * kSketchRows + half, picks[q]);
+      });
     }
   }
 }

@@ -395,18 +395,22 @@ void sketch_pick(const SketchSums& sums, const std::uint8_t* factors, const Sket
   const __m512i even = _mm512_sub_epi16(sums.all, _mm512_slli_epi16(sums.odd, 8));
   // In each 128-bit lane, in order: rows 0 … 7 of the lane's 16, and rows 8 … 15.
   const __m512i low = _mm512_unpacklo_epi16(even, sums.odd), high = _mm512_unpackhi_epi16(even, sums.odd);
+  __m512 upper[4];
+  __mmask16 hits[4];
   for_each_index<4>([&](auto lane) FRAZIL_INLINE {
     const __m256i sixteen =
         _mm256_set_m128i(_mm512_extracti32x4_epi32(high, lane), _mm512_extracti32x4_epi32(low, lane));
-    const __m512 upper = sketch_bounds(sixteen, factors + 32 * lane, query);
-    const __mmask16 hits = _mm512_cmp_ps_mask(upper, least, _CMP_GT_OQ);
-    if (hits != 0) {
-      const __m512i rows = _mm512_add_epi32(lanes, _mm512_set1_epi32(static_cast<int>(first + 16 * lane)));
-      const auto found = static_cast<std::size_t>(_mm_popcnt_u32(hits));
-      _mm512_mask_storeu_epi32(picks.rows + picks.count, head16(found), _mm512_maskz_compress_epi32(hits, rows));
-      _mm512_mask_storeu_ps(picks.bounds + picks.count, head16(found), _mm512_maskz_compress_ps(hits, upper));
-      picks.count += found;
-    }
+    upper[lane] = sketch_bounds(sixteen, factors + 32 * lane, query);
+    hits[lane] = _mm512_cmp_ps_mask(upper[lane], least, _CMP_GT_OQ);
+  });
+  // One branch for all 64: where some of 16 rows pass about as often as none, one for each would be guessed wrong.
+  if ((hits[0] | hits[1] | hits[2] | hits[3]) == 0) return;
+  for_each_index<4>([&](auto lane) FRAZIL_INLINE {
+    const __m512i rows = _mm512_add_epi32(lanes, _mm512_set1_epi32(static_cast<int>(first + 16 * lane)));
+    // All 16 lanes are stored: there is room, and what comes next writes over those that are none.
+    _mm512_storeu_si512(picks.rows + picks.count, _mm512_maskz_compress_epi32(hits[lane], rows));
+    _mm512_storeu_ps(picks.bounds + picks.count, _mm512_maskz_compress_ps(hits[lane], upper[lane]));
+    picks.count += static_cast<std::size_t>(_mm_popcnt_u32(hits[lane]));
   });
 }
 

@@ -292,13 +292,18 @@ void SketchQueries::prepare(std::size_t q, std::uint8_t* tables) {
   // width.
   const auto shrunk = [&](float ratio) { return 1 / (1 + width_ * width_ * static_cast<double>(ratio)); };
   const double above = shrunk(sketch_.least), below = shrunk(sketch_.most);
+  // A row's error allows for kRounding already; what is lost beyond that weighs as much as the row's factor over its
+  // error, squared, which no row has more of than this (docs/format.md §7).
+  constexpr double kAllowed = 1 / (static_cast<double>(kRounding) * static_cast<double>(kRounding));
+  const double most_weight =
+      std::min(1 / kAllowed, 1 + 1 / (static_cast<double>(shape.bits) * static_cast<double>(sketch_.least)));
+  const double error_squares = squares + most_weight * std::max(0.0, lost - squares * kAllowed);
   SketchQuery& query = queries_[q - first_];
   query.tables = tables - shape.tables_bytes();
   query.slope = static_cast<float>(2 * step * scale * above);
   query.offset = static_cast<float>(-step * total * scale * above);
   query.below = static_cast<float>(below / above);
-  query.width = static_cast<float>(width_ * std::max(norm, std::sqrt(lost) * static_cast<double>(kRounding)) * scale *
-                                   std::sqrt(above));
+  query.width = static_cast<float>(width_ * std::sqrt(error_squares) * scale * std::sqrt(above));
   query.base = static_cast<float>((at_centre + slack) * scale);
 }
 

@@ -112,13 +112,33 @@ class SketchScan {
   static constexpr float kLikely = 0.75f;
 
   struct Picks {
-    std::vector<std::uint32_t> numbers;
-    std::vector<float> bounds;
+    std::size_t count = 0, room = 0;
+    std::unique_ptr<std::uint32_t[]> numbers;
+    std::unique_ptr<float[]> bounds;
 
-    std::size_t size() const { return numbers.size(); }
-    void add(std::uint32_t number, float bound) {
-      numbers.push_back(number);
-      bounds.push_back(bound);
+    void make_room(std::size_t n) {
+      if (room >= count + n) return;
+      room = 2 * (count + n);
+      copy(numbers);
+      copy(bounds);
+    }
+    // Leaves out those that are no better than the worst of the best.
+    void narrow(float least) {
+      std::size_t n = 0;
+      for (std::size_t j = 0; j < count; ++j) {
+        numbers[n] = numbers[j];
+        bounds[n] = bounds[j];
+        n += bounds[j] > least;
+      }
+      count = n;
+    }
+
+   private:
+    template <class T>
+    void copy(std::unique_ptr<T[]>& values) const {
+      auto larger = std::make_unique_for_overwrite<T[]>(room);
+      std::copy_n(values.get(), count, larger.get());
+      values = std::move(larger);
     }
   };
 
@@ -137,23 +157,35 @@ class SketchScan {
     n = task_.allowed.keep(row, picked.rows, picked.bounds, n);
     const auto from = static_cast<std::uint32_t>(row - origin_);
     const float likely = picked.least + state.likely;
+    state.picks.make_room(n);
+    state.waiting.make_room(n);
+    std::uint32_t* const numbers[] = {state.waiting.numbers.get() + state.waiting.count,
+                                      state.picks.numbers.get() + state.picks.count};
+    float* const bounds[] = {state.waiting.bounds.get() + state.waiting.count,
+                             state.picks.bounds.get() + state.picks.count};
+    std::size_t now = 0;
     for (std::size_t j = 0; j < n; ++j) {
-      (picked.bounds[j] > likely ? state.picks : state.waiting).add(from + picked.rows[j], picked.bounds[j]);
+      const bool is_likely = picked.bounds[j] > likely;
+      const std::size_t at = is_likely ? now : j - now;
+      numbers[is_likely][at] = from + picked.rows[j];
+      bounds[is_likely][at] = picked.bounds[j];
+      now += is_likely;
     }
-    if (state.picks.size() >= kPicksAtOnce) score(i, state.picks);
-    if (state.waiting.size() >= kWaiting) score(i, state.waiting);
+    state.picks.count += now;
+    state.waiting.count += n - now;
+    if (state.picks.count >= kPicksAtOnce) score(i, state.picks);
+    if (state.waiting.count >= kWaiting) {
+      state.waiting.narrow(shared_[i].load(std::memory_order_relaxed));
+      if (state.waiting.count >= kWaiting / 2) score(i, state.waiting);
+    }
   }
 
   // Scores rows that were picked, those whose bound is not good enough any more left out.
   void score(std::size_t i, Picks& picks) {
     const std::size_t q = first_ + i;
     const float least = shared_[i].load(std::memory_order_relaxed);
-    std::size_t n = 0;
-    for (std::size_t j = 0; j < picks.size(); ++j) {
-      picks.numbers[n] = picks.numbers[j];
-      picks.bounds[n] = picks.bounds[j];
-      n += picks.bounds[j] > least;
-    }
+    picks.narrow(least);
+    const std::size_t n = picks.count;
     TopK& best = states_[i].best;
     const auto push = [&](std::size_t j, float score) {
       best.push(std::min(score, picks.bounds[j]) + 0.0f, picks.numbers[j]);
@@ -166,14 +198,13 @@ class SketchScan {
         continue;
       }
       task_.kernels.dot_picked[task_.format.width](task_.codes.row(origin_), task_.codes.stride,
-                                                   picks.numbers.data() + begin, end - begin, task_.format.row_bytes(),
+                                                   picks.numbers.get() + begin, end - begin, task_.format.row_bytes(),
                                                    task_.queries.integer(q), dots_.data());
       const std::int32_t threshold = task_.queries.least_dot(q, least);
       const std::size_t good = task_.kernels.select(dots_.data(), end - begin, threshold, good_.data());
       for (std::size_t j = 0; j < good; ++j) push(begin + good_[j], task_.queries.score(q, dots_[good_[j]]));
     }
-    picks.numbers.clear();
-    picks.bounds.clear();
+    picks.count = 0;
     best.tighten();
     const float below = std::nextafter(best.bound(), kLowest);
     float known = shared_[i].load(std::memory_order_relaxed);
