@@ -10,6 +10,7 @@
 #include "refine_rows.h"
 #include "rows.h"
 #include "sketch_rows.h"
+#include "sketches512.h"
 #include "vnni_tiles.h"
 
 namespace frazil {
@@ -169,19 +170,13 @@ std::size_t pack(const std::byte* rows, std::ptrdiff_t stride, std::size_t n, st
 
 // ---------------------------------------------------------------- queries against rows where they lie
 
-// Looks up in a table of 16 bytes.
-__m512i look_up(const std::uint8_t* table, __m512i codes) {
-  const __m128i sixteen = _mm_loadu_si128(reinterpret_cast<const __m128i*>(table));
-  return _mm512_shuffle_epi8(_mm512_broadcast_i32x4(sixteen), codes);
-}
-
 // What a plane holds of 64 bytes of a row: the levels of high or of low nibbles, or bytes as they are.
 template <Width W>
 FRAZIL_INLINE inline __m512i split(__m512i bytes, std::size_t plane) {
   if constexpr (W == kInt8) return bytes;
   const __m512i codes = _mm512_and_si512(plane == 0 ? _mm512_srli_epi16(bytes, 4) : bytes, _mm512_set1_epi8(15));
   if constexpr (W == kInt4) return codes;
-  return look_up(kNormalLevels, codes);
+  return _mm512_shuffle_epi8(four_times(kNormalLevels), codes);
 }
 
 // Lane l of the result is the sum of the lanes of v[l].
@@ -335,106 +330,6 @@ std::size_t select(const std::int32_t* dots, std::size_t n, std::int32_t thresho
     count += found;
   }
   return count;
-}
-
-// ---------------------------------------------------------------- sketches
-
-// The bounds of 16 rows, from their sums of entries.
-__m512 sketch_bounds(__m256i sums, const std::uint8_t* factors, const SketchQuery& query) {
-  const auto sixteen = [](const void* at) { return _mm256_loadu_si256(static_cast<const __m256i*>(at)); };
-  const __m512 sum = _mm512_cvtepi32_ps(_mm512_cvtepu16_epi32(sums));
-  const __m512 factor = _mm512_cvtph_ps(sixteen(factors));
-  const __m512 error = _mm512_cvtph_ps(sixteen(factors + 2 * kSketchRows));
-  const __m512 line = _mm512_add_ps(_mm512_mul_ps(sum, _mm512_set1_ps(query.slope)), _mm512_set1_ps(query.offset));
-  const __m512 width = _mm512_add_ps(_mm512_mul_ps(error, _mm512_set1_ps(query.width)), _mm512_set1_ps(query.base));
-  const __m512 estimate = _mm512_mul_ps(_mm512_max_ps(line, _mm512_mul_ps(line, _mm512_set1_ps(query.below))), factor);
-  return _mm512_add_ps(estimate, width);
-}
-
-// Sums of entries of 64 rows; `all`: of even rows + 256 * those of odd ones, `odd`: of odd rows.
-struct SketchSums {
-  __m512i all, odd;
-};
-
-// Of Q queries, which share what it takes to bring a block's bits in place.
-template <std::size_t Q>
-FRAZIL_INLINE inline void sketch_sums(const std::uint8_t* at, std::size_t bytes, const SketchQuery* queries,
-                                      std::ptrdiff_t ahead, SketchSums (&sums)[Q]) {
-  const __m512i nibble = _mm512_set1_epi8(15);
-  __m512i all[Q], odd[Q];
-  for_each_index<Q>([&](auto q) FRAZIL_INLINE { all[q] = odd[q] = _mm512_setzero_si512(); });
-  for (std::size_t j = 0; j < bytes; j += 4) {
-    __m512i eight[Q];  // entries, at most 8 * 31: they fit into bytes
-    for_each_index<Q>([&](auto q) FRAZIL_INLINE { eight[q] = _mm512_setzero_si512(); });
-    for_each_index<4>([&](auto t) FRAZIL_INLINE {
-      if (ahead != 0) prefetch(at + t * kSketchRows + ahead, 1);
-      const __m512i codes = _mm512_loadu_si512(at + t * kSketchRows);
-      const __m512i low = _mm512_and_si512(codes, nibble);
-      const __m512i high = _mm512_and_si512(_mm512_srli_epi16(codes, 4), nibble);
-      for_each_index<Q>([&](auto q) FRAZIL_INLINE {
-        const std::uint8_t* const tables = queries[q].tables + 2 * (j + t) * kTableEntries;
-        const __m512i two = _mm512_add_epi8(look_up(tables, low), look_up(tables + kTableEntries, high));
-        eight[q] = _mm512_add_epi8(eight[q], two);
-        FRAZIL_IN_PLACE(eight[q]);
-      });
-    });
-    at += 4 * kSketchRows;
-    for_each_index<Q>([&](auto q) FRAZIL_INLINE {
-      all[q] = _mm512_add_epi16(all[q], eight[q]);
-      odd[q] = _mm512_add_epi16(odd[q], _mm512_srli_epi16(eight[q], 8));
-    });
-  }
-  for_each_index<Q>([&](auto q) FRAZIL_INLINE { sums[q] = {all[q], odd[q]}; });
-}
-
-// Picks rows of one block of 64, which are numbered from `first`.
-void sketch_pick(const SketchSums& sums, const std::uint8_t* factors, const SketchQuery& query, std::size_t first,
-                 SketchPicks& picks) {
-  const __m512i lanes = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
-  const __m512 least = _mm512_set1_ps(picks.least);
-  const __m512i even = _mm512_sub_epi16(sums.all, _mm512_slli_epi16(sums.odd, 8));
-  // In each 128-bit lane, in order: rows 0 … 7 of the lane's 16, and rows 8 … 15.
-  const __m512i low = _mm512_unpacklo_epi16(even, sums.odd), high = _mm512_unpackhi_epi16(even, sums.odd);
-  __m512 upper[4];
-  __mmask16 hits[4];
-  for_each_index<4>([&](auto lane) FRAZIL_INLINE {
-    const __m256i sixteen =
-        _mm256_set_m128i(_mm512_extracti32x4_epi32(high, lane), _mm512_extracti32x4_epi32(low, lane));
-    upper[lane] = sketch_bounds(sixteen, factors + 32 * lane, query);
-    hits[lane] = _mm512_cmp_ps_mask(upper[lane], least, _CMP_GT_OQ);
-  });
-  // One branch for all 64: where some of 16 rows pass about as often as none, one for each would be guessed wrong.
-  if ((hits[0] | hits[1] | hits[2] | hits[3]) == 0) return;
-  for_each_index<4>([&](auto lane) FRAZIL_INLINE {
-    const __m512i rows = _mm512_add_epi32(lanes, _mm512_set1_epi32(static_cast<int>(first + 16 * lane)));
-    // All 16 lanes are stored: there is room, and what comes next writes over those that are none.
-    _mm512_storeu_si512(picks.rows + picks.count, _mm512_maskz_compress_epi32(hits[lane], rows));
-    _mm512_storeu_ps(picks.bounds + picks.count, _mm512_maskz_compress_ps(hits[lane], upper[lane]));
-    picks.count += static_cast<std::size_t>(_mm_popcnt_u32(hits[lane]));
-  });
-}
-
-template <std::size_t Q>
-void sketch_select_some(const std::uint8_t* blocks, std::size_t n, const SketchShape& shape, const SketchQuery* queries,
-                        std::ptrdiff_t ahead, SketchPicks* picks) {
-  for (std::size_t q = 0; q < Q; ++q) picks[q].count = 0;
-  for (std::size_t b = 0; b < n; ++b, blocks += shape.block_bytes()) {
-    SketchSums sums[Q];
-    sketch_sums<Q>(blocks, shape.bytes(), queries, ahead, sums);
-    for_each_index<Q>([&](auto q) FRAZIL_INLINE {
-      sketch_pick(sums[q], blocks + shape.factors_at(), queries[q], b * kSketchRows, picks[q]);
-    });
-  }
-}
-
-void sketch_select(const std::uint8_t* blocks, std::size_t n, const SketchShape& shape, const SketchQuery* queries,
-                   std::size_t n_queries, std::ptrdiff_t ahead, SketchPicks* picks) {
-  constexpr std::size_t kTogether = 4;
-  std::size_t q = 0;
-  for (; q + kTogether <= n_queries; q += kTogether) {
-    sketch_select_some<kTogether>(blocks, n, shape, queries + q, q == 0 ? ahead : 0, picks + q);
-  }
-  for (; q < n_queries; ++q) sketch_select_some<1>(blocks, n, shape, queries + q, q == 0 ? ahead : 0, picks + q);
 }
 
 // ---------------------------------------------------------------- tiles: many queries
