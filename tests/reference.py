@@ -386,11 +386,14 @@ def sketch_bounds(queries, rows, dim, bits, limit, query_bits, width):
         step = (((a[:, 0] + a[:, 1]) + a[:, 2]) + a[:, 3]).max() * shrink / 29
         v = z * shrink
         steps = np.rint(v / step) if step > 0 else np.zeros(dims)
-        lost = running_sum((v - step * steps) ** 2)
+        rounded = step * steps
+        along = running_sum(v * rounded)
+        longer = square_q / along if along > 0 else 1.0
+        lost = longer * longer * running_sum(rounded * rounded) - square_q
         assert np.abs(steps).reshape(-1, 4).sum(axis=1).max() <= 31
         sums = np.where(set_bits == (steps >= 0), np.abs(steps), 0).sum(axis=1)
-        slope = f32(2 * step * scale * above)
-        offset = f32(-step * np.abs(steps).sum() * scale * above)
+        slope = f32(2 * step * longer * scale * above)
+        offset = f32(-step * longer * np.abs(steps).sum() * scale * above)
         line = sums.astype(f32) * slope + offset
         weight = min(256, 1 + 1 / (dims * least)) if least > 0 else 256
         error_q = square_q + weight * max(0, lost - square_q / 256)

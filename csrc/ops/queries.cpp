@@ -115,7 +115,7 @@ std::int32_t Queries::least_dot(std::size_t q, float bound) const {
   while (beats(i)) --i;
   while (!beats(i)) ++i;
   const std::int64_t dot = (i + bias[q] + 1) >> 1;  // rounded up
-  return static_cast<std::int32_t>(std::min<std::int64_t>(dot, kNone));
+  return static_cast<std::int32_t>(std::clamp<std::int64_t>(dot, std::numeric_limits<std::int32_t>::min(), kNone));
 }
 
 Queries prepare_queries(const Kernels& kernels, const Format& format, const FloatMatrix& x, int query_bits,

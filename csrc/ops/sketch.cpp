@@ -156,7 +156,13 @@ Sketch read_sketch(const std::uint8_t* data, std::size_t n) {
                 {},
                 data + blocks_at(shape)};
   sketch.centre.resize(shape.dim);
-  for (std::size_t i = 0; i < shape.dim; ++i) sketch.centre[i] = get<float>(data + kHeaderBytes + 4 * i);
+  bool is_sound = sketch.longest >= 0 && sketch.least >= 0 && sketch.least <= sketch.most &&
+                  std::isfinite(sketch.longest) && std::isfinite(sketch.most);
+  for (std::size_t i = 0; i < shape.dim; ++i) {
+    sketch.centre[i] = get<float>(data + kHeaderBytes + 4 * i);
+    is_sound &= std::isfinite(sketch.centre[i]);
+  }
+  if (!is_sound) fail("sketch: its header is damaged: it holds numbers that no sketch has");
   return sketch;
 }
 
@@ -264,15 +270,16 @@ void SketchQueries::prepare(std::size_t q, std::uint8_t* tables) {
         widest, std::fabs(turned[i]) + std::fabs(turned[i + 1]) + std::fabs(turned[i + 2]) + std::fabs(turned[i + 3]));
   }
   const double step = widest * shrink / (kTableMost - 2);
-  double lost = 0;
+  double along = 0, kept = 0;  // of the rounded values: the product with the values, the square
   int total = 0;
   for (std::size_t i = 0; i < shape.bits; i += 4, tables += kTableEntries) {
     std::array<int, 4> steps{};
     for (std::size_t j = 0; j < 4; ++j) {
       const double value = turned[i + j] * shrink;
       if (step > 0) steps[j] = static_cast<int>(std::lrint(value / step));
-      const double rest = value - step * steps[j];
-      lost += rest * rest;
+      const double rounded = step * steps[j];
+      along += value * rounded;
+      kept += rounded * rounded;
       total += std::abs(steps[j]);
     }
     for (std::size_t v = 0; v < kTableEntries; ++v) {
@@ -292,16 +299,21 @@ void SketchQueries::prepare(std::size_t q, std::uint8_t* tables) {
   // width.
   const auto shrunk = [&](float ratio) { return 1 / (1 + width_ * width_ * static_cast<double>(ratio)); };
   const double above = shrunk(sketch_.least), below = shrunk(sketch_.most);
-  // A row's error allows for kRounding already; what is lost beyond that weighs as much as the row's factor over its
-  // error, squared, which no row has more of than this (docs/format.md §7).
+  // Rounding changes the length along the query, which is made good, and adds what is at right angles to it: of that,
+  // a row's error allows for kRounding already, and what is beyond weighs as much as the row's factor over its error,
+  // squared, which no row has more of than this (docs/format.md §7).
+  const double longer = along > 0 ? squares / along : 1;
+  const double lost = longer * longer * kept - squares;
   constexpr double kAllowed = 1 / (static_cast<double>(kRounding) * static_cast<double>(kRounding));
   const double most_weight =
-      std::min(1 / kAllowed, 1 + 1 / (static_cast<double>(shape.bits) * static_cast<double>(sketch_.least)));
+      sketch_.least > 0
+          ? std::min(1 / kAllowed, 1 + 1 / (static_cast<double>(shape.bits) * static_cast<double>(sketch_.least)))
+          : 1 / kAllowed;
   const double error_squares = squares + most_weight * std::max(0.0, lost - squares * kAllowed);
   SketchQuery& query = queries_[q - first_];
   query.tables = tables - shape.tables_bytes();
-  query.slope = static_cast<float>(2 * step * scale * above);
-  query.offset = static_cast<float>(-step * total * scale * above);
+  query.slope = static_cast<float>(2 * step * longer * scale * above);
+  query.offset = static_cast<float>(-step * longer * total * scale * above);
   query.below = static_cast<float>(below / above);
   query.width = static_cast<float>(width_ * std::sqrt(error_squares) * scale * std::sqrt(above));
   query.base = static_cast<float>((at_centre + slack) * scale);

@@ -62,6 +62,7 @@ class SketchScan {
   SketchScan(const Task& task, std::size_t first, std::size_t last, std::size_t k, std::size_t origin,
              SharedBounds& shared)
       : task_(task),
+        few_(last - first <= kFewQueries),
         first_(first),
         origin_(origin),
         shared_(shared),
@@ -73,11 +74,10 @@ class SketchScan {
     for (std::size_t i = 0; i < kQueriesAtOnce; ++i) {
       picked_[i] = {kLowest, 0, rows_.data() + i * kChunkRows, bounds_.data() + i * kChunkRows};
     }
-    const bool few = last - first <= kFewQueries;
-    const float error = few ? task.sketch.typical_error() : 0;
+    const float error = few_ ? task.sketch.typical_error() : 0;
     for (std::size_t q = first; q < last; ++q) {
       states_.emplace_back(k);
-      states_.back().likely = few ? error * task.ready.queries(q)->width * kLikely : kLowest;
+      states_.back().likely = error * task.ready.queries(q)->width * kLikely;
     }
   }
 
@@ -118,7 +118,7 @@ class SketchScan {
 
     void make_room(std::size_t n) {
       if (room >= count + n) return;
-      room = 2 * (count + n);
+      room = std::max(count + n, 2 * room);
       copy(numbers);
       copy(bounds);
     }
@@ -155,10 +155,31 @@ class SketchScan {
     std::size_t n = picked.count;
     while (n > 0 && picked.rows[n - 1] >= end - row) --n;  // rows that do not exist, if the sketch is damaged
     n = task_.allowed.keep(row, picked.rows, picked.bounds, n);
+    state.picks.make_room(n);
+    if (few_) {
+      state.waiting.make_room(n);
+      split(picked, n, row, state);
+    } else {
+      append(picked, n, row, state.picks);
+    }
+    if (state.picks.count >= kPicksAtOnce) score(i, state.picks);
+    if (state.waiting.count >= kWaiting) {
+      state.waiting.narrow(shared_[i].load(std::memory_order_relaxed));
+      if (state.waiting.count >= kWaiting / 2) score(i, state.waiting);
+    }
+  }
+
+  void append(const SketchPicks& picked, std::size_t n, std::size_t row, Picks& to) const {
+    const auto from = static_cast<std::uint32_t>(row - origin_);
+    for (std::size_t j = 0; j < n; ++j) to.numbers[to.count + j] = from + picked.rows[j];
+    std::copy_n(picked.bounds, n, to.bounds.get() + to.count);
+    to.count += n;
+  }
+
+  // Without a branch for each row: it would be guessed wrong.
+  void split(const SketchPicks& picked, std::size_t n, std::size_t row, State& state) const {
     const auto from = static_cast<std::uint32_t>(row - origin_);
     const float likely = picked.least + state.likely;
-    state.picks.make_room(n);
-    state.waiting.make_room(n);
     std::uint32_t* const numbers[] = {state.waiting.numbers.get() + state.waiting.count,
                                       state.picks.numbers.get() + state.picks.count};
     float* const bounds[] = {state.waiting.bounds.get() + state.waiting.count,
@@ -173,11 +194,6 @@ class SketchScan {
     }
     state.picks.count += now;
     state.waiting.count += n - now;
-    if (state.picks.count >= kPicksAtOnce) score(i, state.picks);
-    if (state.waiting.count >= kWaiting) {
-      state.waiting.narrow(shared_[i].load(std::memory_order_relaxed));
-      if (state.waiting.count >= kWaiting / 2) score(i, state.waiting);
-    }
   }
 
   // Scores rows that were picked, those whose bound is not good enough any more left out.
@@ -213,6 +229,7 @@ class SketchScan {
   }
 
   const Task& task_;
+  const bool few_;
   const std::size_t first_, origin_;
   SharedBounds& shared_;
   Expander expander_;
