@@ -92,7 +92,7 @@ def test_parquet_holds_them(tmp_path, refine):
         found.export(tmp_path / "x.parquet")
         told = told_properties(tmp_path / "x.parquet")
         assert (told.codec, told.rerank, told.refine, told.model) == (CODEC, None, refine, "some/model")
-        with Collection.create(tmp_path / "copy", told.codec, refine=told.refine) as copy:
+        with Collection.create(tmp_path / "copy", told.codec, refine=told.refine, model=told.model) as copy:
             copy.import_(tmp_path / "x.parquet")
             assert np.array_equal(copy.get(range(9)).codes, found.get(range(9)).codes)
         with (

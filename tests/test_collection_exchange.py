@@ -43,7 +43,7 @@ def test_there_and_back(collection, suffix, tmp_path, monkeypatch):
     path = tmp_path / f"file{suffix}"
     assert collection.export(path) == len(collection)
     assert [one.name for one in tmp_path.iterdir() if "partial" in one.name] == []
-    with Collection.create(tmp_path / "other", CODEC, rerank=FINE) as other:
+    with Collection.create(tmp_path / "other", CODEC, rerank=FINE, model="m") as other:
         assert other.import_(path) == len(collection)
         assert everything(other) == everything(collection)
         assert_whole(other)
@@ -52,9 +52,69 @@ def test_there_and_back(collection, suffix, tmp_path, monkeypatch):
                 other.import_(path)
         assert other.import_(path, upsert=True) == len(collection)
         assert everything(other) == everything(collection)
-    with Collection.create(tmp_path / "without", CODEC) as other:
-        other.import_(path)
-        assert list(other) == list(collection)
+
+
+@pytest.mark.parametrize("suffix", [".parquet", ".arrow"])
+def test_what_does_not_go_together(suffix, tmp_path):
+    """Models, re-ranking and widths of a file and of a collection, new or not, that differ."""
+    files = {}
+    for name, model, options in (
+        ("named", "m", {"revision": "r"}),
+        ("nameless", None, {}),
+        ("finer", "m", {"rerank": FINE}),
+        ("wide", "m", {}),
+    ):
+        with Collection.create(tmp_path / name, CODEC, model=model, **options) as found:
+            found.add(["a"], vectors(1, dim=64 if name == "wide" else 32))
+            files[name] = tmp_path / f"{name}{suffix}"
+            found.export(files[name])
+    with Collection.create(tmp_path / "o", CODEC) as found:
+        for _ in range(2):
+            with pytest.raises(ValueError, match=r"is of the model m, .*o does not say of which model it is$"):
+                found.import_(files["named"])
+            found.upsert([1], vectors(1))
+        assert found.import_(files["nameless"]) == 1
+    with Collection.create(tmp_path / "n", CODEC, model="n") as found:
+        with pytest.raises(ValueError, match=r"is of the model m, .*n is of the model n$"):
+            found.import_(files["named"])
+        with pytest.raises(ValueError, match=r"named.* is of the model m, not of n$"):
+            found.import_(files["named"], model="n")
+        with pytest.raises(ValueError, match=r"does not say .*, .*n is of the model n; .* say so \(model, --model\)"):
+            found.import_(files["nameless"])
+        assert len(found) == 0
+        assert found.import_(files["nameless"], model="n") == 1
+    with Collection.create(tmp_path / "m", CODEC, model="m", revision="s") as found:
+        with pytest.raises(ValueError, match=r"is of the model's revision r, .* of s$"):
+            found.import_(files["named"])
+        with pytest.raises(ValueError, match=r"holds second codes, of Codec\(dim=32, bits=8.* was made without"):
+            found.import_(files["finer"])
+        assert found.import_(files["wide"]) == 1
+        assert found.info()["embedding_dim"] == 64
+        with pytest.raises(ValueError, match=r"expected 64 columns, .* got 32"):
+            found.add([1], vectors(1))
+    with Collection.create(tmp_path / "w", CODEC, model="m") as found:
+        found.add([1], vectors(1))
+        with pytest.raises(ValueError, match=r"expected 32 columns, .* got 64"):
+            found.import_(files["wide"])
+        for width in ("many", "31", "-64"):
+            table = pa.table({"id": [3], "codes": pa.array([b"x" * 16], pa.binary(16))})
+            fields = [table.schema.field(0), table.schema.field(1).with_metadata({"frazil.codec": CODEC_TEXT})]
+            schema = pa.schema(fields, metadata={"frazil.embedding_dim": width, "frazil.model": "m"})
+            pa.parquet.write_table(table.cast(schema), tmp_path / "width.parquet")
+            with pytest.raises(ValueError, match=f"says a width of embeddings .*: '{width}'"):
+                found.import_(tmp_path / "width.parquet")
+        assert list(found) == [1]
+
+
+def test_a_numpy_file_is_of_the_collections_model(tmp_path):
+    np.save(tmp_path / "x.npy", vectors(2))
+    np.save(tmp_path / "x.ids.npy", np.arange(2))
+    with Collection.create(tmp_path / "m", CODEC, model="m") as found:
+        with pytest.raises(ValueError, match=r"x\.npy: is of the model n, .* is of the model m"):
+            found.import_(tmp_path / "x.npy", model="n")
+        with pytest.raises(TypeError, match="model"):
+            found.import_(tmp_path / "x.npy", model=3)
+        assert found.import_(tmp_path / "x.npy") == 2
 
 
 def test_what_is_in_the_file(collection, tmp_path):

@@ -90,6 +90,8 @@ def test_export_and_import(suffix, fake, tmp_path, capsys):
     assert not other.exists()
     assert run(capsys, "import", path, "-o", other, *options) == f"30 items imported, 30 in {other}\n"
     assert "already" in error(capsys, "import", path, "-o", other)
+    with Collection.open(other) as found:
+        assert found.info()["embedding_dim"] == (64 if is_table else None)
     assert "30 items imported, 30 in" in run(capsys, "import", path, "-o", other, "--upsert")
     with Collection.open(store) as one, Collection.open(other) as two:
         assert (two.codec, two.rerank_codec, two.model) == (one.codec, one.rerank_codec, one.model)
@@ -102,7 +104,7 @@ def test_export_and_import(suffix, fake, tmp_path, capsys):
     query = ["search", "Title 3 text 3", "-k", 2, "--json"]
     hits = [json.loads(run(capsys, query[0], folder, *query[1:])) for folder in (store, other)]
     assert [hit["score"] for hit in hits[0]] == [hit["score"] for hit in hits[1]]
-    with Collection.create(tmp_path / "else", Codec(64, 8), model="else"):
+    with Collection.create(tmp_path / "else", Codec(64, 8), rerank=two.rerank_codec, model="else"):
         pass
     if is_table:
         assert "is of the model fake" in error(capsys, "import", path, "-o", tmp_path / "else")

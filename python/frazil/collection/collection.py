@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import threading
 from collections.abc import Iterator, Mapping
@@ -206,26 +207,29 @@ class Collection:
         self,
         ids: Any,
         source: tuple[Any, Any, Any],
-        documents: Any,
-        metadatas: Any,
-        notes: Mapping[str, str] | None,
+        documents: Any = None,
+        metadatas: Any = None,
+        notes: Mapping[str, str] | None = None,
         *,
         replace: bool,
+        width: int | None = None,
     ) -> None:
+        """Add or replace items; `width` is that of the embeddings that codes were made of, where it is known."""
         names = as_ids(ids)
         if len(set(names)) < len(names):
             seen: set[str | int] = set()
             twice = [name for name in names if name in seen or seen.add(name)]  # type: ignore[func-returns-value]
             raise ValueError(f"ids: {shown(twice)}: more than once in this call")
         given = Given(self._reader.properties, len(names), *source)
+        width = given.width if width is None else width
         texts, metadata = as_texts(documents, len(names)), as_metadatas(metadatas, len(names))
         pairs = as_notes(notes)
         if names or pairs:
             with self._writing() as writing:
-                if given.width is not None:
+                if width is not None:
                     with self._reader.snapshot() as (catalog, _):  # nobody else writes meanwhile
-                        check_width("embeddings", given.width, known_width(catalog))
-                    pairs.append(width_note(given.width))
+                        check_width("embeddings", width, known_width(catalog))
+                    pairs.append(width_note(width))
                 writing.add(names, given.rows, texts, metadata, pairs, replace=replace)
 
     def delete(self, ids: Any) -> int:
@@ -247,22 +251,27 @@ class Collection:
         with self._writing() as writing:
             return writing.delete(names)
 
-    def import_(self, path: str | os.PathLike[str], *, upsert: bool = False) -> int:
+    def import_(self, path: str | os.PathLike[str], *, upsert: bool = False, model: str | None = None) -> int:
         """Add all items of a file, part by part, each part whole; return how many.
 
         Args:
             path: .parquet or .arrow with the columns of `export` (document and metadata may be missing), or .npy of
                 codes or float embeddings with NAME.ids.npy beside it.
             upsert: replace items that are there already; else they are an error.
+            model: what made the embeddings, if the file does not say. A .npy, which never does, is taken to be of the
+                collection's model.
 
         Raises:
-            ValueError: the file is of another codec or of another form, or as for `add`.
+            ValueError: the file is of other codecs, of another model, of embeddings of another width, or of another
+                form; or as for `add`.
             ImportError: pyarrow is missing.
             OSError: the file cannot be read.
             CollectionError: as for `add`.
         """
         self._check_open()
-        return exchange.import_file(self, Path(path), upsert=upsert)
+        as_texts([model], 1, "model")
+        add = functools.partial(self._add, replace=upsert)
+        return exchange.import_file(self, Path(path), add, model)
 
     def compact(self) -> int:
         """Write the living rows into new files and switch to them, in one step for readers; return the rows saved.
@@ -395,7 +404,8 @@ class Collection:
 
         Args:
             path: .parquet or .arrow (the columns id, codes, rerank, document, metadata; codes as fixed_size_binary,
-                their codec as JSON in the field's metadata; metadata as JSON), or .npy (the codes, and NAME.ids.npy).
+                their codec as JSON in the field's metadata; metadata as JSON; the model and the embeddings' width in
+                the schema's metadata), or .npy (the codes, and NAME.ids.npy).
 
         Raises:
             ValueError: another kind of file, or ids of both kinds.

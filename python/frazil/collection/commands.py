@@ -111,7 +111,7 @@ def run_import(arguments: argparse.Namespace) -> None:
             folder, told.codec, rerank=told.rerank, refine=told.refine, model=model, revision=told.revision
         )
     with collection:
-        count = collection.import_(path, upsert=arguments.upsert)
+        count = collection.import_(path, upsert=arguments.upsert, model=model)
         print(f"{_counted(count, 'item')} imported, {len(collection):,} in {folder}")
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +16,7 @@ from frazil.codec import Codec
 from frazil.collection.catalog import Properties
 from frazil.collection.codec_rows import codec_of_text, text_of_codec
 from frazil.collection.errors import CollectionError
-from frazil.collection.vectors import BadRow
+from frazil.collection.vectors import BadRow, as_width
 from frazil.metric import Metric
 
 if TYPE_CHECKING:
@@ -27,7 +27,8 @@ __all__ = ["count_rows", "export", "import_file", "is_export", "need_arrow", "to
 _AT_ONCE = 10_000
 _SUFFIXES = ".parquet", ".arrow", ".npy"
 _CODEC = b"frazil.codec"  # the key of a field's metadata: JSON, {"dim": 256, "bits": 4, "limit": 0.18} and more
-_MODEL, _REVISION = b"frazil.model", b"frazil.revision"  # keys of the schema's metadata
+# Keys of the schema's metadata; the values of what is not known are empty.
+_MODEL, _REVISION, _WIDTH = b"frazil.model", b"frazil.revision", b"frazil.embedding_dim"
 
 
 def need_arrow() -> Any:
@@ -68,7 +69,12 @@ def _export_table(collection: Collection, path: Path) -> int:
         told = {_CODEC: text_of_codec(codec, collection.refine if name == "codes" else False)}
         fields.append(pa.field(name, pa.binary(codec.row_bytes), nullable=False, metadata=told))
     fields += [pa.field("document", pa.string()), pa.field("metadata", pa.string())]
-    schema = pa.schema(fields, metadata={_MODEL: collection.model or "", _REVISION: collection.revision or ""})
+    known: dict[bytes, Any] = {
+        _MODEL: collection.model,
+        _REVISION: collection.revision,
+        _WIDTH: collection.info()["embedding_dim"],
+    }
+    schema = pa.schema(fields, metadata={key: str(value or "") for key, value in known.items()})
     count = 0
     with whole_file(path) as partial:
         if path.suffix == ".parquet":
@@ -121,14 +127,22 @@ def _export_npy(collection: Collection, path: Path) -> int:
     return count
 
 
-def import_file(collection: Collection, path: Path, *, upsert: bool) -> int:
-    """Add all items of a file that `export` wrote, or of its form; return how many."""
+def import_file(collection: Collection, path: Path, add: Callable[..., None], model: str | None) -> int:
+    """Add all items of a file that `export` wrote, or of its form; return how many.
+
+    Args:
+        collection: what it must fit.
+        path: the file.
+        add: what the items of each part are given to, as to `Collection._add`.
+        model: what made the embeddings, if the file does not say.
+    """
     _check_name(path)
-    batches = _read_npy(collection, path) if path.suffix == ".npy" else _read_table(collection, path)
     count = 0
-    for ids, arguments in batches:
+    for ids, arguments in (
+        _read_npy(collection, path, model) if path.suffix == ".npy" else _read_table(collection, path, model)
+    ):
         try:
-            (collection.upsert if upsert else collection.add)(ids, **arguments)
+            add(ids, **arguments)
         except BadRow as error:
             raise ValueError(f"{path}: row {count + error.row:,} {error.what}") from None
         except (ValueError, TypeError) as error:  # of what is in the file
@@ -137,7 +151,8 @@ def import_file(collection: Collection, path: Path, *, upsert: bool) -> int:
     return count
 
 
-def _read_npy(collection: Collection, path: Path) -> Iterator[tuple[Any, dict[str, Any]]]:
+def _read_npy(collection: Collection, path: Path, model: str | None) -> Iterator[tuple[Any, dict[str, Any]]]:
+    _check_model(collection, path, model or collection.model)  # which it cannot say itself
     rows, ids_path = load_array(path), path.with_suffix(".ids.npy")
     if not ids_path.is_file():
         raise FileNotFoundError(f"{path}: its ids, an array of as many integers or strings, must be in {ids_path.name}")
@@ -148,7 +163,7 @@ def _read_npy(collection: Collection, path: Path) -> Iterator[tuple[Any, dict[st
         raise ValueError(f"{path}: {_without_rerank(collection)}")
     for start in range(0, len(rows), _AT_ONCE):
         part = slice(start, start + _AT_ONCE)
-        yield ids[part], {"codes" if rows.dtype == np.uint8 else "embeddings": rows[part]}
+        yield ids[part], {"source": (None, rows[part], None) if rows.dtype == np.uint8 else (rows[part], None, None)}
 
 
 def _without_rerank(collection: Collection) -> str:
@@ -214,20 +229,50 @@ def _told_codec(path: Path, schema: Any, name: str) -> tuple[Codec, bool | Metri
         raise ValueError(f"{path}: {name}: says a codec that is none: {told[:100]!r}: {error}") from None
 
 
-def _read_table(collection: Collection, path: Path) -> Iterator[tuple[Any, dict[str, Any]]]:
+def _read_table(collection: Collection, path: Path, model: str | None) -> Iterator[tuple[Any, dict[str, Any]]]:
     with _opened_table(path) as (pa, schema, batches):
         _check_schema(pa, collection, path, schema)
         told = told_properties(path)
-        if told.model is not None and collection.model not in (None, told.model):
-            raise ValueError(f"{path}: is of the model {told.model}, {collection.path} of {collection.model}")
+        if model is not None and told.model not in (None, model):
+            raise ValueError(f"{path}: is of the model {told.model}, not of {model}")
+        _check_model(collection, path, told.model or model)
+        if None not in (told.revision, collection.revision) and told.revision != collection.revision:
+            raise ValueError(
+                f"{path}: is of the model's revision {told.revision}, {collection.path} of {collection.revision}"
+            )
+        width = _told_width(path, schema, collection.codec)
         for batch in batches:
-            yield _arguments(pa, collection, path, batch)
+            ids, arguments = _arguments(pa, collection, path, batch)
+            yield ids, {**arguments, "width": width}
+
+
+def _check_model(collection: Collection, path: Path, model: str | None) -> None:
+    """See that a file's vectors are of the collection's model: those of several do not go together."""
+    if model != collection.model:
+        of = [
+            f"is of the model {one}" if one else "does not say of which model it is"
+            for one in (model, collection.model)
+        ]
+        hint = "; if it is of the same, say so (model, --model)" if model is None else ""
+        raise ValueError(f"{path}: {of[0]}, {collection.path} {of[1]}{hint}")
+
+
+def _told_width(path: Path, schema: Any, codec: Codec) -> int | None:
+    """Return how wide the embeddings were that codes were made of; None: the file does not say."""
+    text = (schema.metadata or {}).get(_WIDTH, b"").decode(errors="replace")
+    width = as_width(text)
+    if text and (width is None or width < codec.input_dim):
+        raise ValueError(f"{path}: says a width of embeddings that is none of {codec!r}'s: {text[:100]!r}")
+    return width
 
 
 def _check_schema(pa: Any, collection: Collection, path: Path, schema: Any) -> None:
     """See that the columns are those of an export, and of the collection's codecs."""
     for name, codec in (("codes", collection.codec), ("rerank", collection.rerank_codec)):
         if codec is None:
+            if name in schema.names:
+                second = f"holds second codes, of {_told_codec(path, schema, name)[0]!r}, to re-rank with"
+                raise ValueError(f"{path}: {second}; {collection.path} was made without (rerank)")
             continue
         if name == "rerank" and name not in schema.names:
             raise ValueError(f"{path}: {_without_rerank(collection)}")
@@ -241,9 +286,8 @@ def _check_schema(pa: Any, collection: Collection, path: Path, schema: Any) -> N
 
 def _arguments(pa: Any, collection: Collection, path: Path, batch: Any) -> tuple[Any, dict[str, Any]]:
     names = batch.schema.names
-    arguments: dict[str, Any] = {"codes": _rows(pa, path, batch.column("codes"))}
-    if collection.rerank_codec is not None:
-        arguments["rerank_codes"] = _rows(pa, path, batch.column("rerank"))
+    rerank = None if collection.rerank_codec is None else _rows(pa, path, batch.column("rerank"))
+    arguments: dict[str, Any] = {"source": (None, _rows(pa, path, batch.column("codes")), rerank)}
     if "document" in names:
         arguments["documents"] = batch.column("document").to_pylist()
     if "metadata" in names:

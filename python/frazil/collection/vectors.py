@@ -14,7 +14,7 @@ from frazil.collection.arguments import OWN_NOTES
 from frazil.collection.catalog import Catalog, Properties
 from frazil.collection.errors import CollectionError
 
-__all__ = ["BadRow", "Given", "check_width", "known_width", "width_note"]
+__all__ = ["BadRow", "Given", "as_width", "check_width", "known_width", "width_note"]
 
 _WIDTH = f"{OWN_NOTES}embedding_dim"
 
@@ -101,9 +101,15 @@ def known_width(catalog: Catalog) -> int | None:
     text = catalog.note(_WIDTH)
     if text is None:
         return None
-    if not re.fullmatch(r"[1-9][0-9]{0,9}", text):
+    width = as_width(text)
+    if width is None:
         raise CollectionError(f"{catalog.path}: is damaged: the embeddings' width is {text[:100]!r}")
-    return int(text)
+    return width
+
+
+def as_width(text: str) -> int | None:
+    """Return the width of embeddings that a text tells; None: it is no such text."""
+    return int(text) if re.fullmatch(r"[1-9][0-9]{0,9}", text) else None
 
 
 def width_note(width: int) -> tuple[str, str]:
