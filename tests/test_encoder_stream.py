@@ -122,6 +122,31 @@ def test_wrong_arguments(tiny):
             call(["text"], codec=Codec(256))
 
 
+class Table:
+    """As pandas' DataFrame: iterating it yields the columns' names."""
+
+    columns = ("id", "text")
+
+    def __iter__(self):
+        return iter(self.columns)
+
+
+def test_tables_and_dicts_are_no_texts(tiny):
+    for texts, wanted in (
+        (Table(), "a Table, which is a table; one of its columns"),
+        ({"a": "text"}, r"a dict, which yields its keys; its \.values\(\)"),
+        ({"text"}, "in an order, .* got a set"),
+        (frozenset(("text",)), "in an order, .* got a frozenset"),
+    ):
+        for call in (tiny.encode_query, tiny.encode_document, tiny.stream_document):
+            with pytest.raises(TypeError, match=f"texts: expected strings.*{wanted}"):
+                call(texts)
+    column = np.array(["a text", "another"])
+    floats = tiny.encode_document(list(column))
+    for texts in (column, column.astype(object), tuple(column), {1: "a text", 2: "another"}.values(), iter(column)):
+        np.testing.assert_array_equal(tiny.encode_document(texts), floats)
+
+
 def test_what_is_wrong_in_the_middle_comes_in_its_turn(tiny):
     """Whether in the texts or in what yields them: the windows before have come."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
 from typing import Any, NamedTuple, TypeVar
@@ -38,9 +38,20 @@ class Batch(NamedTuple):
 
 
 def as_texts(texts: Any) -> Iterable[str]:
-    """Return what can be iterated over; of what it yields `windows` takes care."""
+    """Return what can be iterated over; of what it yields `windows` takes care.
+
+    Raises:
+        TypeError: nothing can, or what comes are names (of columns, or keys), or texts in no order of the caller's.
+    """
+    kind = type(texts).__name__
+    if isinstance(texts, Mapping):
+        raise TypeError(f"texts: expected strings, got a {kind}, which yields its keys; its .values() may be meant")
+    if hasattr(texts, "columns"):
+        raise TypeError(f"texts: expected strings, got a {kind}, which is a table; one of its columns may be meant")
+    if isinstance(texts, set | frozenset):
+        raise TypeError(f"texts: expected strings in an order, by which their embeddings are known, got a {kind}")
     if isinstance(texts, bytes | bytearray) or not hasattr(type(texts), "__iter__") or getattr(texts, "shape", 1) == ():
-        raise TypeError(f"texts: expected strings, got {type(texts).__name__}")
+        raise TypeError(f"texts: expected strings, got {kind}")
     return texts  # type: ignore[no-any-return]
 
 

@@ -155,7 +155,8 @@ class Encoder:
             changes its embedding by float32's rounding alone, some 1e-7 a value; with dtype "int8" by more.
 
         Raises:
-            TypeError: something among `texts` is not a string, or `batch_size` not an integer.
+            TypeError: something among `texts` is not a string, or `texts` is a table, a dict or a set, not a sequence;
+                or `batch_size` is not an integer.
             ValueError: something among `texts` is not Unicode (a lone surrogate), or `batch_size` is less than 1.
         """
         return self._encode(texts, "query", batch_size, show_progress_bar, self._packer(None))
@@ -207,7 +208,8 @@ class Encoder:
             (row_bytes,) for a single text.
 
         Raises:
-            TypeError: something among `texts` is not a string, `batch_size` not an integer, or `codec` not a `Codec`.
+            TypeError: something among `texts` is not a string, or `texts` is a table, a dict or a set, not a sequence;
+                `batch_size` is not an integer, or `codec` not a `Codec`.
             ValueError: something among `texts` is not Unicode (a lone surrogate), `batch_size` is less than 1, the
                 codec takes more dimensions than the model has, or `refine` is given without a codec.
         """
@@ -266,7 +268,8 @@ class Encoder:
             is `window`, but for the last.
 
         Raises:
-            TypeError: `texts` is one text; `batch_size` or `window` is not an integer, or `codec` not a `Codec`.
+            TypeError: `texts` is one text, a table, a dict or a set; `batch_size` or `window` is not an integer, or
+                `codec` not a `Codec`.
             ValueError: `batch_size` or `window` is less than 1, the codec takes more dimensions than the model has, or
                 `refine` is given without a codec.
             Exception: whatever taking a text raises; TypeError or ValueError if one is not a string or not Unicode (a
