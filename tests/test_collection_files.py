@@ -83,7 +83,7 @@ def test_export_and_import(suffix, fake, tmp_path, capsys):
     assert "frazil import" in error(capsys, "index", path, "-o", other)
     if is_table:
         assert "--bits, --limit: are for .npy" in error(capsys, "import", path, "-o", other, "--bits", 8)
-        assert "--model: " in error(capsys, "import", path, "-o", other, "--model", "another")
+        assert "of the model fake, not of another" in error(capsys, "import", path, "-o", other, "--model", "another")
     else:
         assert "--bits 4 or --bits 8" in error(capsys, "import", path, "-o", other)
     options = [] if is_table else ["--bits", 8, "--model", "fake"]
@@ -108,6 +108,38 @@ def test_export_and_import(suffix, fake, tmp_path, capsys):
         pass
     if is_table:
         assert "is of the model fake" in error(capsys, "import", path, "-o", tmp_path / "else")
+
+
+def test_a_failed_command_leaves_nothing_behind(fake, tmp_path, capsys, monkeypatch):
+    """No settings that would bind the next command; what was committed stays, and so does what was there before."""
+    monkeypatch.setattr(indexing, "_EMBEDDINGS", 8)
+    x = vectors(20)
+    np.save(tmp_path / "good.npy", x)
+    for name, row in (("first", 0), ("later", 13)):
+        bad = x.copy()
+        bad[row] = np.nan
+        np.save(tmp_path / f"{name}.npy", bad)
+    np.save(tmp_path / "first.ids.npy", np.arange(20))
+    (tmp_path / "bad.jsonl").write_text('{"text": "a", "id": 1}\n{')
+    before = sorted(tmp_path.iterdir())
+    for command, files in (("index", ("first.npy", "bad.jsonl")), ("import", ("first.npy", "good.npy"))):
+        for file in files:
+            for folder in (tmp_path / "n", tmp_path / "a" / "b" / "c"):
+                error(capsys, command, tmp_path / file, "-o", folder)
+                assert sorted(tmp_path.iterdir()) == before
+    (tmp_path / "mine").mkdir()
+    error(capsys, "index", tmp_path / "first.npy", "-o", tmp_path / "mine", "--rerank")
+    assert list((tmp_path / "mine").iterdir()) == []
+    run(capsys, "index", tmp_path / "good.npy", "-o", tmp_path / "mine", "--bits", 8)
+    error(capsys, "index", tmp_path / "later.npy", "-o", tmp_path / "n")
+    with Collection.open(tmp_path / "n") as found:
+        assert len(found) == 8
+        assert found.verify().ok
+    with Collection.create(tmp_path / "empty", Codec(32)):
+        pass
+    error(capsys, "index", tmp_path / "first.npy", "-o", tmp_path / "empty")
+    with Collection.open(tmp_path / "empty") as found:
+        assert len(found) == 0
 
 
 def test_what_is_wrong_with_a_file(fake, tmp_path, capsys, monkeypatch):

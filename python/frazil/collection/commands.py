@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import argparse
 import codecs
+import contextlib
 import json
 import sys
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,7 +17,7 @@ from frazil.collection.catalog import Properties, is_there
 from frazil.collection.collection import Collection
 from frazil.collection.errors import CollectionError
 from frazil.collection.exchange import told_properties
-from frazil.collection.indexing import Indexing, as_codec, as_model, check_options, index, load_encoder
+from frazil.collection.indexing import Indexing, as_codec, as_model, check_options, index, load_encoder, new_collection
 
 __all__ = ["run_export", "run_import", "run_index", "run_info", "run_search", "run_verify"]
 
@@ -99,18 +101,14 @@ def run_import(arguments: argparse.Namespace) -> None:
     path, folder, model = arguments.file, arguments.folder, as_model(arguments.model)
     if path.suffix != ".npy" and (arguments.bits is not None or arguments.limit is not None):
         raise ValueError(f"--bits, --limit: are for .npy files; {path.name} says itself what its codes are")
-    if is_there(folder):
-        collection = Collection.open(folder)
-        check_options(collection, bits=arguments.bits, limit=arguments.limit, model=model)
-    else:
-        told = _npy_properties(arguments) if path.suffix == ".npy" else told_properties(path)
-        if model is not None and told.model not in (None, model):
-            raise ValueError(f"--model: {path} is of {told.model}, got {model}")
-        model = told.model or model
-        collection = Collection.create(
-            folder, told.codec, rerank=told.rerank, refine=told.refine, model=model, revision=told.revision
-        )
-    with collection:
+    with contextlib.ExitStack() as stack:
+        if is_there(folder):
+            collection = stack.enter_context(Collection.open(folder))
+            check_options(collection, bits=arguments.bits, limit=arguments.limit, model=model)
+        else:
+            told = _npy_properties(arguments) if path.suffix == ".npy" else told_properties(path)
+            like = replace(told, model=told.model or model)
+            collection = stack.enter_context(new_collection(folder, like))
         count = collection.import_(path, upsert=arguments.upsert, model=model)
         print(f"{_counted(count, 'item')} imported, {len(collection):,} in {folder}")
 

@@ -16,16 +16,17 @@ from frazil._presets import find_preset
 from frazil._progress import counted
 from frazil.codec import Codec
 from frazil.collection.arguments import as_ids
-from frazil.collection.catalog import is_there
+from frazil.collection.catalog import Properties, is_there
 from frazil.collection.collection import Collection
 from frazil.collection.errors import CollectionError
 from frazil.collection.sources import Part, Source, absolute, open_source
 from frazil.collection.vectors import BadRow
+from frazil.collection.writer import remove_unused
 
 if TYPE_CHECKING:
     from frazil.encoder import Encoder
 
-__all__ = ["Indexing", "as_codec", "as_model", "check_options", "index", "load_encoder"]
+__all__ = ["Indexing", "as_codec", "as_model", "check_options", "index", "load_encoder", "new_collection"]
 
 # Items of a commit; of 512 texts 2.6% would be padding, not 1.5%.
 _TEXTS, _EMBEDDINGS = 1024, 50_000
@@ -138,11 +139,36 @@ class _Lazy:
         return self._encoder
 
 
-def _open(sources: Sequence[Source], options: Indexing, encoder: _Lazy) -> Collection:
-    has_text = any(source.is_text for source in sources)
-    widths = {source.dim: source.path for source in sources if not source.is_text}
-    if is_there(options.folder):
-        found = Collection.open(options.folder)
+@contextlib.contextmanager
+def new_collection(folder: Path, told: Properties) -> Iterator[Collection]:
+    """Make a collection that the block fills.
+
+    If the block fails before anything is committed, nothing is left: else the settings of a command that did nothing
+    would bind the next one.
+    """
+    made = [path for path in (folder, *folder.parents) if not path.exists()]
+    found = Collection.create(
+        folder, told.codec, rerank=told.rerank, refine=told.refine, model=told.model, revision=told.revision
+    )
+    try:
+        with found:
+            yield found
+    except BaseException:
+        remove_unused(folder)
+        with contextlib.suppress(OSError):  # something is in one of them
+            for path in made:
+                path.rmdir()
+        raise
+
+
+@contextlib.contextmanager
+def _open(sources: Sequence[Source], options: Indexing, encoder: _Lazy) -> Iterator[Collection]:
+    """Open the collection, made if it is not there, that files are indexed into."""
+    if not is_there(options.folder):
+        with new_collection(options.folder, _properties(sources, options, encoder)) as made:
+            yield made
+        return
+    with Collection.open(options.folder) as found:
         check_options(
             found,
             dim=options.dim,
@@ -153,11 +179,16 @@ def _open(sources: Sequence[Source], options: Indexing, encoder: _Lazy) -> Colle
             rerank=options.rerank,
             model=encoder.name,
         )
-        if has_text and found.model is None:
+        if found.model is None and any(source.is_text for source in sources):
             raise ValueError(f"{options.folder}: does not say which model its embeddings are of, so it takes no texts")
         encoder.name, encoder.revision = found.model, found.revision
-        return found
-    if has_text:
+        yield found
+
+
+def _properties(sources: Sequence[Source], options: Indexing, encoder: _Lazy) -> Properties:
+    """Return what the collection shall be that is made for files."""
+    widths = {source.dim: source.path for source in sources if not source.is_text}
+    if any(source.is_text for source in sources):
         model = encoder.get()
         widths[model.dimensions] = Path(model.name)
     if len(widths) > 1:
@@ -179,7 +210,7 @@ def _open(sources: Sequence[Source], options: Indexing, encoder: _Lazy) -> Colle
         rerank = as_codec(codec.dim, 8, None, width, encoder.name)
     elif options.rerank:
         rerank = Codec(codec.dim, 8, projection=codec.projection)
-    return Collection.create(options.folder, codec, rerank=rerank, refine=options.refine, model=encoder.name)
+    return Properties(codec, rerank, options.refine, encoder.name)
 
 
 def as_codec(dim: int | None, bits: int | None, limit: float | None, width: int, model: str | None = None) -> Codec:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sqlite3
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -22,9 +23,12 @@ from frazil.collection.filters import field_path
 from frazil.collection.lock import WriterLock
 from frazil.sketch import Sketch
 
-__all__ = ["Writer", "create"]
+__all__ = ["Writer", "create", "remove_unused"]
 
 _AT_ONCE = 4 * BLOCK_ROWS  # rows packed, written and entered at a time: memory stays flat whatever a call is given
+
+_FIRST_FILES = (NAME, *(NAME + end for end in BESIDE), "codes-1.bin", "rerank-1.bin", "writer.lock")
+"""what a new collection has"""
 
 
 def create(folder: Path, properties: Properties) -> None:
@@ -35,8 +39,7 @@ def create(folder: Path, properties: Properties) -> None:
     """
     refuse_copies(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    known = (NAME, *(NAME + end for end in BESIDE), "writer.lock", "codes-1.bin", "rerank-1.bin")
-    foreign = sorted(path.name for path in folder.iterdir() if path.name not in known)
+    foreign = sorted(path.name for path in folder.iterdir() if path.name not in _FIRST_FILES)
     if foreign:
         raise CollectionError(f"{folder}: is no collection, and not empty: it holds {shown(foreign)}")
     lock = WriterLock(folder / "writer.lock")
@@ -63,6 +66,26 @@ def create(folder: Path, properties: Properties) -> None:
             catalog.close()
     finally:
         lock.release()
+
+
+def remove_unused(folder: Path) -> None:
+    """Remove a collection's files if nothing has been committed since it was made, and nobody writes to it."""
+    with contextlib.suppress(CollectionError, OSError):
+        lock = WriterLock(folder / "writer.lock")
+        try:
+            catalog = Catalog(folder / NAME)
+            try:
+                catalog.begin()
+                is_used = catalog.state().version > 0
+            finally:
+                catalog.close()
+            if not is_used:
+                for name in _FIRST_FILES:  # the catalog first: without one the others are what a crash may leave
+                    files.remove(folder / name)
+        finally:
+            lock.release()
+        if os.name == "nt" and not is_used:  # where the lock could not be removed while it was held
+            files.remove(folder / "writer.lock")
 
 
 def kinds(properties: Properties) -> list[tuple[str, Codec]]:
