@@ -70,6 +70,16 @@ def test_open_and_create(tmp_path):
             Collection.open(tmp_path / "a" / "b", **options)
     with pytest.raises(CollectionError, match="already"):
         Collection.create(tmp_path / "a" / "b", CODEC)
+    with Collection.create(tmp_path / "used", CODEC) as used:  # whose files have other names than a new one's
+        for change in (used.build_sketch, lambda: used.delete(["i"]) and used.compact()):
+            used.upsert(["i", "j"], vectors(2))
+            change()
+            with pytest.raises(CollectionError, match="there is a collection already; open it"):
+                Collection.create(tmp_path / "used", CODEC)
+    (tmp_path / "file.txt").write_text("Dear …")
+    for make in (Collection.create, Collection.open):
+        with pytest.raises(CollectionError, match=r"file\.txt: expected a folder, got a file"):
+            make(tmp_path / "file.txt", CODEC)
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "letter.txt").write_text("Dear …")
     with pytest.raises(CollectionError, match=r"letter\.txt"):

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from frazil.codec import Codec
 from frazil.collection import codefiles, files
 from frazil.collection.arguments import shown
-from frazil.collection.catalog import NAME, Catalog, Properties, State, create_schema
+from frazil.collection.catalog import NAME, Catalog, Properties, State, create_schema, is_there
 from frazil.collection.codefiles import BLOCK_ROWS, SKETCH_BLOCK, Appender, codes_path, sketch_path
 from frazil.collection.database import BESIDE, refuse_copies, sql_errors
 from frazil.collection.errors import CollectionError
@@ -38,17 +38,16 @@ def create(folder: Path, properties: Properties) -> None:
         CollectionError: there is something in it; or another process makes it now.
     """
     refuse_copies(folder)
+    _refuse_another(folder)
+    if folder.exists() and not folder.is_dir():
+        raise CollectionError(f"{folder}: expected a folder, got a file")
     folder.mkdir(parents=True, exist_ok=True)
     foreign = sorted(path.name for path in folder.iterdir() if path.name not in _FIRST_FILES)
     if foreign:
         raise CollectionError(f"{folder}: is no collection, and not empty: it holds {shown(foreign)}")
     lock = WriterLock(folder / "writer.lock")
     try:
-        if (folder / NAME).exists():
-            there = Catalog(folder / NAME)
-            there.close()
-            if not there.is_new:
-                raise CollectionError(f"{folder}: there is a collection already; open it")
+        _refuse_another(folder)  # that was made meanwhile
         catalog = Catalog(folder / NAME, create=True)
         try:
             for kind, _ in kinds(properties):
@@ -66,6 +65,11 @@ def create(folder: Path, properties: Properties) -> None:
             catalog.close()
     finally:
         lock.release()
+
+
+def _refuse_another(folder: Path) -> None:
+    if is_there(folder):
+        raise CollectionError(f"{folder}: there is a collection already; open it")
 
 
 def remove_unused(folder: Path) -> None:
