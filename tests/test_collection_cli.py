@@ -74,6 +74,19 @@ def test_all_dimensions_are_kept_where_there_are_few(tmp_path, capsys):
             assert np.array_equal(found.get(range(5)).codes, Codec(32).pack(vectors(5)))
 
 
+def test_short_or_other_lists_are_metadata(fake, tmp_path, capsys):
+    metadata = {"box": [0.5] * 16, "counts": list(range(100)), "tags": ["a"] * 20, "none": []}
+    (tmp_path / "a.jsonl").write_text(json.dumps({"id": 1, "text": "a", **metadata}))
+    pa.parquet.write_table(pa.Table.from_pylist([{"id": 2, "text": "b", **metadata}]), tmp_path / "b.parquet")
+    run(capsys, "index", tmp_path / "a.jsonl", tmp_path / "b.parquet", "-o", tmp_path / "store")
+    with Collection.open(tmp_path / "store") as found:
+        assert found.get([1, 2]).metadatas == [metadata, metadata]
+    table = [{"id": 3, "text": "c", "embedding": [0.25] * 768}]
+    pa.parquet.write_table(pa.Table.from_pylist(table), tmp_path / "e.parquet")
+    assert "row 0: embedding: holds 768 numbers" in error(capsys, "index", tmp_path / "e.parquet", "-o", tmp_path / "n")
+    assert not (tmp_path / "n").exists()
+
+
 def test_a_stopped_index_goes_on(fake, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(indexing, "_TEXTS", 4)
     write_texts(tmp_path / "a.jsonl", ids=False)
@@ -159,6 +172,8 @@ def test_what_goes_wrong_is_one_line(fake, tmp_path, capsys):
         ('{"text": "a"}\n["b"]', "line 2: expected named fields"),
         ('{"body": "a"}', "line 1 has no field title or text, but body"),
         ('{"text": "a", "_id": 1}\n{"text": "b"}', "line 2 has no field _id or id"),
+        (f'{{"text": "a", "v": {[0.5] * 17}}}', "line 1: v: holds 17 numbers, an embedding it seems"),
+        (f'{{"id": 1, "v": {[0.5] * 768}}}', "Embeddings alone are indexed as .npy, .fvecs or .fbin; with ids"),
         ('{"text": "a"}\n{"text": "b", "_id": 1}', "some items have ids and some have none"),
         ('{"text": "a", "_id": 1.5}', "bad.jsonl: lines 1 to 1: ids: expected strings or integers"),
         ('{"text": "a", "_id": 1}\n{"text": "b", "_id": 1}', "bad.jsonl: lines 1 to 2: ids: 1: more than once"),

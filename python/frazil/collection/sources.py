@@ -22,6 +22,7 @@ __all__ = ["Part", "Source", "absolute", "open_source"]
 
 _TEXT_FIELDS, _ID_FIELDS = ("title", "text"), ("_id", "id")
 _JSON = (str, int, float, list, dict, type(None))  # dates and their like, in Parquet, become strings
+_MOST_NUMBERS = 16  # a list of more floats is an embedding
 _SUFFIXES = ".jsonl, .csv, .parquet, .npy, .fvecs, .fbin"
 
 
@@ -213,6 +214,13 @@ class _Texts(Source):
                     raise ValueError(f"{place}: {error}") from None
             if not isinstance(record, dict) or not all(isinstance(name, str) for name in record):
                 raise ValueError(f"{place}: expected named fields, got {str(record)[:80]!r}")
+            for name, value in record.items():
+                if _is_embedding(value):
+                    raise ValueError(
+                        f"{place}: {name}: holds {len(value):,} numbers, an embedding it seems; here texts are encoded "
+                        "by a model. Embeddings alone are indexed as .npy, .fvecs or .fbin; with ids, documents and "
+                        "metadata, Collection.add takes them"
+                    )
             names = self._text_fields or tuple(name for name in _TEXT_FIELDS if name in record)
             missing = [name for name in names if name not in record]
             if missing or not names:
@@ -235,6 +243,11 @@ class _Texts(Source):
         if ids and len(ids) < len(some):
             raise ValueError(f"{self.path}: some items have ids and some have none")
         return Part(ids or None, texts, None, metadatas, some[0][0], some[-1][0])
+
+
+def _is_embedding(value: Any) -> bool:
+    """Tell whether a field is no metadata that anybody filters by: without a word it would be kept, and of no use."""
+    return isinstance(value, list) and len(value) > _MOST_NUMBERS and all(isinstance(one, float) for one in value)
 
 
 def _as_text(value: Any, place: str, name: str) -> str:
