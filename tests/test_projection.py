@@ -180,8 +180,9 @@ def test_fit_of_odd_data(bits):
         codec = Codec.fit(sample, 8, bits)
         assert codec.limit > 0
         assert len(codec.pack(sample)) == len(sample)
-    with pytest.raises(ValueError, match="at least 20 rows"):
-        Codec.fit(uneven(19), 8, bits)
+    for count in (0, 1, 19):
+        with pytest.raises(ValueError, match=f"at least 20 rows.* got {count}"):
+            Codec.fit(uneven(count), 8, bits)
     with pytest.raises(ValueError, match="d >= 98"):
         Codec.fit(uneven(50), 98, bits)
 

@@ -24,9 +24,7 @@ _SPREADS = np.geomspace(1.6, 10, 48)  # limits that are tried, in standard devia
 
 def fit(codec: Codec, sample: Any, project: bool | None, seed: int) -> Codec:
     """Return a codec like the given one, its limit and projection fitted to a sample; see `Codec.fit`."""
-    held = Sample(sample, seed=seed)
-    if len(held.documents) + len(held.queries) < _LEAST_ROWS:
-        raise ValueError(f"sample: expected at least {_LEAST_ROWS} rows, got {len(held.documents) + len(held.queries)}")
+    held = Sample(sample, seed=seed, least=_LEAST_ROWS)
     if held.dim < codec.dim:
         raise ValueError(f"sample: expected shape (n, d) with d >= {codec.dim}, got d = {held.dim}")
     few = Sample(_some(held.documents, _DOCUMENTS, seed), held.queries[:_QUERIES])

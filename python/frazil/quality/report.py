@@ -135,17 +135,18 @@ class Sample:
         documents: floats (n, d).
         queries: floats (q, d); None: a tenth of the documents, at most 1,000, chosen at random, become the queries.
         seed: of the random choice.
+        least: fewer documents are an error; None: what can be compared at all.
 
     Raises:
         ValueError: wrong shape, NaN or infinity, or too few rows.
         TypeError: wrong dtype.
     """
 
-    def __init__(self, documents: Any, queries: Any = None, seed: int = 0) -> None:
+    def __init__(self, documents: Any, queries: Any = None, seed: int = 0, *, least: int | None = None) -> None:
         self.documents = _matrix(documents, "sample")
-        least = 2 if queries is None else 1
+        least = least or (2 if queries is None else 1)
         if len(self.documents) < least:
-            held_out = ", one of which is held out as a query" if queries is None else ""
+            held_out = ", some of which are held out as queries" if queries is None else ""
             raise ValueError(f"sample: expected at least {least} rows{held_out}, got {len(self.documents)}")
         if queries is None:
             order = np.random.default_rng(seed).permutation(len(self.documents))
