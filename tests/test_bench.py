@@ -278,7 +278,9 @@ def test_wrong_data(array, message, tmp_path, capsys):
         (("--sets", "abacus"), "sets: expected some of"),
         (
             ("--only", "abacus"),
-            "only: expected some of single, small, batch, normal, sketch, float, pack, unpack; got 'abacus'",
+            "only: expected some of single, small (small-2, small-4, small-8, small-16), batch, "
+            "normal (normal-single, normal-batch), sketch (sketch-single, sketch-batch, sketch-random), float, "
+            "pack (pack-float32, pack-float16, pack-refined, pack-metric), unpack; got 'abacus'",
         ),
         (("--data", "/no/such.npy"), "data: there is no file '/no/such.npy'"),
         (("--json", "/no/such/folder/a.json"), "there is no folder '/no/such/folder'"),

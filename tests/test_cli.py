@@ -11,6 +11,7 @@ import pytest
 
 import frazil
 from frazil import cli
+from frazil.bench.operations import OPERATIONS
 
 
 def run(*arguments: str, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
@@ -101,6 +102,27 @@ def test_wrong_usage(arguments: tuple[str, ...]) -> None:
     assert done.returncode == 2
     assert "usage: frazil" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("text", ["0", "-3", "a", "1.5", ""])
+def test_numbers_are_whole_and_large_enough(text: str, capsys: pytest.CaptureFixture[str]) -> None:
+    for arguments in (["demo", "-k"], ["index", "a", "-o", "b", "--dim"], ["search", "a", "b", "--rerank"]):
+        with pytest.raises(SystemExit):
+            cli.main([*arguments, text])
+        wanted = f"argument {arguments[-1]}: expected a whole number of at least 1, got {text!r}\n"
+        assert capsys.readouterr().err.endswith(wanted)
+
+
+@pytest.mark.parametrize("command", ["info", "demo", "bench", "quality", "eval", "index", "search", "import", "export"])
+def test_help(command: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "10000")
+    with pytest.raises(SystemExit) as left:
+        cli.main([command, "--help"])
+    out = capsys.readouterr().out
+    assert left.value.code == 0
+    assert "%" not in out.replace("95% confidence", "")
+    if command == "bench":
+        assert all(operation.key in out for operation in OPERATIONS)
 
 
 @pytest.mark.parametrize(

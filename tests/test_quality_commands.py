@@ -65,8 +65,8 @@ def test_wrong_options(file, capsys):
         assert (code, out, err.count("\n")) == (2, "", 1)
         assert wanted in err
     for arguments, wanted in (
-        (("--seed", "-1"), "argument --seed: expected 0 or more, got -1"),
-        (("--dims", "64,"), "argument --dims: expected whole numbers and commas, got '64,'"),
+        (("--seed", "-1"), "argument --seed: expected a whole number of at least 0, got '-1'"),
+        (("--dims", "64,"), "argument --dims: expected whole numbers of at least 1, with commas between, got '64,'"),
     ):
         with pytest.raises(SystemExit):
             run(capsys, "quality", file, *arguments)

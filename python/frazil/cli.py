@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib.metadata
 import io
 import os
@@ -95,7 +96,7 @@ def _add_quality_commands(commands: Any) -> None:
         "quality",
         help="measure what codes of your embeddings cost: errors and recall beside the floats",
         description="Measure what codes of these embeddings cost, beside the floats: clipping, errors of values and "
-        "scores, recall of the nearest documents with 95%% confidence intervals; every combination of dims, bits, "
+        "scores, recall of the nearest documents with 95% confidence intervals; every combination of dims, bits, "
         "query bits and refinements. Recall is counted beside floats of as many dimensions, and beside the uncut ones.",
     )
     quality.add_argument("file", type=Path, metavar="FILE.npy", help="embeddings of documents, floats (n, d)")
@@ -124,7 +125,7 @@ def _add_quality_commands(commands: Any) -> None:
         "eval",
         help="measure NDCG@10 of a BEIR collection, in floats and by codes",
         description="Encode a retrieval collection in BEIR's layout (once: embeddings are kept), pack and search it, "
-        "and print NDCG@10 and recall@100 with 95%% confidence intervals, for float32 and for each codec.",
+        "and print NDCG@10 and recall@100 with 95% confidence intervals, for float32 and for each codec.",
     )
     evaluation.add_argument("folder", type=Path, metavar="BEIR_FOLDER", help="corpus.jsonl, queries.jsonl, qrels/")
     evaluation.add_argument(
@@ -236,6 +237,8 @@ def _collection_command(name: str) -> Callable[[argparse.Namespace], None]:
 
 
 def _add_bench_options(bench: argparse.ArgumentParser) -> None:
+    from frazil.bench.operations import names
+
     bench.add_argument("--quick", action="store_true", help="fewer rows and repeats: some seconds in all")
     bench.add_argument("--sets", type=_names, default=(), metavar="A,B", help="these instruction sets (default: all)")
     bench.add_argument("--threads", type=_counts, default=(), metavar="N,M", help="thread counts (default: 1,all CPUs)")
@@ -244,7 +247,7 @@ def _add_bench_options(bench: argparse.ArgumentParser) -> None:
         type=_names,
         default=(),
         metavar="A,B",
-        help="these: single, small, batch, normal, sketch, float, pack, unpack (default: all; not with --peers)",
+        help=f"these: {names()} (default: all; not with --peers)",
     )
     for name, what in (
         ("rows", "rows of a search for one query (default: 4000000)"),
@@ -280,22 +283,24 @@ def _names(text: str) -> tuple[str, ...]:
 def _counts(text: str) -> tuple[int, ...]:
     try:
         return tuple(_positive(count) for count in text.split(","))
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"expected whole numbers and commas, got {text!r}") from None
+    except argparse.ArgumentTypeError:
+        wanted = "whole numbers of at least 1, with commas between"
+        raise argparse.ArgumentTypeError(f"expected {wanted}, got {text!r}") from None
 
 
 def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"expected 1 or more, got {value}")
-    return value
+    return _at_least(1, text)
 
 
 def _size(text: str) -> int:
-    value = int(text)
-    if value < 0:
-        raise argparse.ArgumentTypeError(f"expected 0 or more, got {value}")
-    return value
+    return _at_least(0, text)
+
+
+def _at_least(least: int, text: str) -> int:
+    with contextlib.suppress(ValueError):
+        if (value := int(text)) >= least:
+            return value
+    raise argparse.ArgumentTypeError(f"expected a whole number of at least {least}, got {text!r}")
 
 
 def _info(arguments: argparse.Namespace) -> None:

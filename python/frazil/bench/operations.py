@@ -10,7 +10,7 @@ import numpy as np
 from frazil.bench.cases import Case, Setup, by_metric, by_normal_levels, by_sketch, pack, search, unpack
 from frazil.bench.options import Options
 
-__all__ = ["OPERATIONS", "Operation", "select"]
+__all__ = ["OPERATIONS", "Operation", "names", "select"]
 
 
 @dataclass(frozen=True)
@@ -165,16 +165,24 @@ OPERATIONS = (
 )
 
 
+def names() -> str:
+    """Return by which names `select` knows the operations: those of several at once, and in brackets of each."""
+    families = dict.fromkeys(o.key.split("-")[0] for o in OPERATIONS)
+    members = {family: [o.key for o in OPERATIONS if _called(o.key, family)] for family in families}
+    return ", ".join(
+        family if keys == [family] else f"{family} ({', '.join(keys)})" for family, keys in members.items()
+    )
+
+
 def select(only: tuple[str, ...]) -> tuple[Operation, ...]:
     """Return the operations whose key is given, or begins with what is given and a hyphen; all if none is given.
 
     Raises:
         ValueError: nothing is called so.
     """
-    families = tuple(dict.fromkeys(o.key.split("-")[0] for o in OPERATIONS))
     for name in only:
         if not any(_called(o.key, name) for o in OPERATIONS):
-            raise ValueError(f"only: expected some of {', '.join(families)}; got {name!r}")
+            raise ValueError(f"only: expected some of {names()}; got {name!r}")
     return tuple(o for o in OPERATIONS if not only or any(_called(o.key, name) for name in only))
 
 
