@@ -349,7 +349,8 @@ class Collection:
             where: which items may be found, by their metadata: frazil.collection.filters says how. The rows that a
                 filter allows are kept until the next commit, so that it is cheap to use again.
             ids: the ids of the items that may be found; those that are not there are passed over.
-            allow: the rows that may be found, as `Codec.search` takes them: a bool mask (info().rows,) or row numbers.
+            allow: the rows that may be found, as `Codec.search` takes them: a bool mask
+                (info()["rows"],) or row numbers.
             query_bits: as in `Codec.score`.
             failure: use the sketch, if there is one, as in `Codec.search`; None: an exact search.
             rerank: score this many of the best, at least k, again by `rerank_codec`, and answer the k best of these.
