@@ -276,9 +276,13 @@ def test_wrong_files(tmp_path):
         (b"hello", "holds no codec"),
         (whole[: len(whole) // 2], "holds no codec"),
         (pickled, "holds no codec"),
-        (written(x=np.ones(3)), "holds no codec"),
+        (
+            written(x=np.ones(3), dim=32.0),
+            "holds no codec of frazil's: missing: frazil_codec, bits, limit, spacing; foreign: x; "
+            "not what it should be: dim$",
+        ),
         (written(**good | {"frazil_codec": 2}), "format 2; this frazil reads format 1"),
-        (written(**good | {"frazil_codec": 0}), "holds no codec"),
+        (written(**good | {"frazil_codec": 0}), "holds no codec of frazil's: not what it should be: frazil_codec$"),
         (written(**good | {"bits": 5}), "bits"),
         (written(**good | {"dim": 31}), "dim"),
         (written(**good | {"limit": np.nan}), "limit"),
@@ -286,7 +290,7 @@ def test_wrong_files(tmp_path):
         (written(**good | {"dim": "a"}), "dim"),
         (written(**good | {"spacing": "odd"}), "spacing"),
         (written(**good | {"spacing": 1}), "spacing"),
-        (written(**good | {"other": 1}), "other"),
+        (written(**good | {"other": 1}), "holds no codec of frazil's: foreign: other$"),
         (written(**good | {"projection": np.ones(3)}), "matrix"),
         (written(**good | {"projection": np.ones((40, 31))}), "projection"),
     ):

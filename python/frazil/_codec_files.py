@@ -40,13 +40,21 @@ def load_codec(kind: type[Codec], path: Path) -> Codec:
     version = found.get("frazil_codec")
     if version is not None and version.shape == () and version.dtype.kind == "i" and version > _VERSION:
         raise ValueError(f"{path}: is of format {version}; this frazil reads format {_VERSION}")
-    wrong = [name for name, kind in _SCALARS.items() if name not in found or found[name].dtype.kind != kind]
-    wrong += [name for name in _SCALARS if name in found and found[name].shape != ()]
-    wrong += [name for name in found if name not in (*_SCALARS, "projection")]
-    if wrong or version != _VERSION:
-        raise ValueError(
-            f"{path}: holds no codec of frazil's: {', '.join(wrong) or 'frazil_codec'} is not what it should be"
-        )
+    wrong = [
+        name
+        for name, kind in _SCALARS.items()
+        if name in found and (found[name].dtype.kind != kind or found[name].shape != ())
+    ]
+    if not wrong and version is not None and version != _VERSION:
+        wrong = ["frazil_codec"]
+    problems = {
+        "missing": [name for name in _SCALARS if name not in found],
+        "foreign": [name for name in found if name not in (*_SCALARS, "projection")],
+        "not what it should be": wrong,
+    }
+    if any(problems.values()):
+        told = "; ".join(f"{what}: {', '.join(names)}" for what, names in problems.items() if names)
+        raise ValueError(f"{path}: holds no codec of frazil's: {told}")
     projection = found.get("projection")
     try:
         return kind(
