@@ -91,6 +91,22 @@ def test_open_and_create(tmp_path):
         Collection.create(tmp_path / "c", CODEC, model=3)
 
 
+def test_embeddings_in_a_column(tmp_path):
+    """As pandas has them: objects, each of which is an array."""
+
+    class Series:
+        shape, dtype = (3,), np.dtype(object)
+
+        def __array__(self, dtype=None, copy=None):
+            return np.array([*vectors(3), None], object)[:-1]
+
+    with Collection.create(tmp_path / "store", CODEC) as found:
+        for column in (Series(), np.asarray(Series())):
+            with pytest.raises(TypeError, match=r"embeddings: expected .* got 3 objects, .* np\.stack makes one array"):
+                found.add([1, 2, 3], column)
+        found.add([1, 2, 3], np.stack(np.asarray(Series())))
+
+
 def test_ids_are_strings_and_integers(tmp_path):
     ids = ["1", 1, "", "a\0b", "ünï", "🧊", -(2**63), 2**63 - 1, "x" * 10_000, "'; DROP TABLE items; --"]
     with Collection.create(tmp_path / "store", CODEC) as found:

@@ -82,6 +82,11 @@ WRONG_FLOATS = {
     "integers": (np.ones((5, 300), np.int64), TypeError, "got int64"),
     "complex": (X.astype(complex), TypeError, "got complex128"),
     "objects": (X.astype(object), TypeError, "got object"),
+    "a column of arrays": (
+        np.array([*X, None], object)[:-1],
+        TypeError,
+        r"got 5 objects, each of which is a ndarray; np\.stack makes one array of them",
+    ),
     "strings": (np.array([["a"] * 300]), TypeError, r"got text \(<U1\); .*encode_"),
     "booleans": (X > 0, TypeError, "got bool"),
     "None": (None, TypeError, "got object"),

@@ -52,7 +52,7 @@ def as_floats(x: Any, name: str) -> tuple[NDArray[Any], bool]:
     if array.dtype.name == "bfloat16":
         patterns = array.view(np.dtype(np.uint16).newbyteorder(array.dtype.byteorder))
         return patterns.astype(np.uint16, copy=False), True
-    _refuse_text(array, name)
+    _refuse_objects(array, name)
     if array.dtype.newbyteorder("=") in _FLOATS:
         return array.astype(array.dtype.newbyteorder("=")), False
     wanted = "float32, float16, float64 or (from torch or ml_dtypes) bfloat16"
@@ -61,14 +61,20 @@ def as_floats(x: Any, name: str) -> tuple[NDArray[Any], bool]:
 
 def shape_of(x: Any, name: str) -> tuple[int, ...]:
     """Return the shape of floats that are handed in; what has a shape is not read, as it may be larger than memory."""
-    array = x if hasattr(x, "shape") else _to_numpy(x, name)
+    is_lazy = hasattr(x, "shape") and getattr(getattr(x, "dtype", None), "kind", "") != "O"
+    array = x if is_lazy else _to_numpy(x, name)
     if isinstance(array, np.ndarray):
-        _refuse_text(array, name)
+        _refuse_objects(array, name)
     return tuple(array.shape)
 
 
-def _refuse_text(array: NDArray[Any], name: str) -> None:
-    if array.dtype.kind in "US" or (array.dtype.kind == "O" and array.size and isinstance(array.flat[0], str)):
+def _refuse_objects(array: NDArray[Any], name: str) -> None:
+    """Say what makes floats of text, and one array of a table's column that holds one in each row."""
+    first = array.flat[0] if array.dtype.kind == "O" and array.size else None
+    if isinstance(first, np.ndarray | list | tuple):
+        what = f"{array.size:,} objects, each of which is a {type(first).__name__}"
+        raise TypeError(f"{name}: expected an array of floats (n, d), got {what}; np.stack makes one array of them")
+    if array.dtype.kind in "US" or isinstance(first, str):
         how = "encode_query" if name == "queries" else "encode_document"
         raise TypeError(f"{name}: expected floats, got text ({array.dtype}); frazil.Encoder's {how} makes floats of it")
 
