@@ -88,6 +88,17 @@ def test_plot(file, tmp_path, capsys, name):
     assert (tmp_path / name).read_bytes()[:4] in (b"\x89PNG", b"<?xm")
 
 
+def test_a_plot_that_cannot_be_is_told_before_anything_is_measured(file, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("frazil.quality.grid.load", None)
+    for name, wanted in (("cost.foo", "ends in .png or .svg, got 'cost.foo'"), ("no/cost.png", "there is no folder")):
+        code, out, err = run(capsys, "quality", file, "--plot", tmp_path / name)
+        assert (code, out, err.count("\n")) == (2, "", 1)
+        assert wanted in err
+    monkeypatch.setitem(sys.modules, "frazil.quality.plot", None)
+    code, _, err = run(capsys, "quality", file, "--plot", tmp_path / "cost.png")
+    assert (code, "pip install 'frazil[bench]'" in err) == (2, True)
+
+
 def test_quality_of_wrong_files(tmp_path, capsys):
     (tmp_path / "text.npy").write_text("hello")
     (tmp_path / "empty.npy").write_bytes(b"")
@@ -101,6 +112,8 @@ def test_quality_of_wrong_files(tmp_path, capsys):
         code, out, err = run(capsys, "quality", tmp_path / f"{name}.npy")
         assert (code, out, err.count("\n")) == (2, "", 1), name
         assert f"{name}.npy" in err
+        assert "allow_pickle" not in err
+        assert ("is no .npy file" in err) == (name in ("text", "empty"))
 
 
 @pytest.fixture
@@ -276,6 +289,18 @@ def test_eval_of_what_editors_and_others_write(beir, capsys):
     assert "warning: 1 of 61 judgements are of documents that are not in corpus.jsonl, 'nowhere' among them" in err
 
 
+def test_eval_of_one_query(beir, capsys):
+    """Nothing is said of what chance does: it has no spread."""
+    lines = (beir / "qrels" / "test.tsv").read_text().splitlines()
+    (beir / "qrels" / "test.tsv").unlink()
+    (beir / "qrels.tsv").write_text("\n".join(lines[:3]))  # where a folder without splits has them
+    code, out, err = run(capsys, "eval", beir, "--documents", beir / "d.npy", "--queries", beir / "q.npy")
+    assert (code, err) == (0, "")
+    assert "1 judged queries" in out
+    assert "nan" not in out
+    assert "±" not in out
+
+
 def test_eval_of_wrong_folders(beir, tmp_path, capsys, monkeypatch):
     ready = "--documents", beir / "d.npy", "--queries", beir / "q.npy"
     for name, text, wanted in (
@@ -305,7 +330,11 @@ def test_eval_of_wrong_folders(beir, tmp_path, capsys, monkeypatch):
     (beir / "corpus.jsonl").write_bytes(before[:-1])
     np.save(beir / "cut.npy", np.load(beir / "q.npy")[:, :200])
     for arguments, wanted in (
-        (("--split", "dev", *ready), "dev.tsv"),
+        (
+            ("--split", "dev", *ready),
+            "holds no qrels/dev.tsv; expected BEIR's layout, with corpus.jsonl, queries.jsonl and",
+        ),
+        (("--dim", 301, *ready), "--dim: expected at most 300, the width of the embeddings, got 301"),
         (ready[:2], "expected both, or none"),
         (("--documents", beir / "q.npy", "--queries", beir / "q.npy"), "a row for each line"),
         (("--documents", beir / "d.npy", "--queries", beir / "cut.npy"), "vectors of one model, got 300 and 200 dim"),
@@ -313,6 +342,12 @@ def test_eval_of_wrong_folders(beir, tmp_path, capsys, monkeypatch):
         code, _, err = run(capsys, "eval", beir, *arguments)
         assert (code, err.count("\n")) == (2, 1)
         assert wanted in err
+    for folder, wanted in (
+        (tmp_path / "nothere", "nothere'; expected one in BEIR's layout, with corpus"),
+        (tmp_path / "beir" / "qrels", "holds no corpus.jsonl"),
+    ):
+        code, _, err = run(capsys, "eval", folder, *ready)
+        assert (code, wanted in err, "Errno" in err) == (2, True, False)
     monkeypatch.setitem(sys.modules, "pytrec_eval", None)
     code, _, err = run(capsys, "eval", beir, *ready)
     assert code == 2

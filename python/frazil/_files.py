@@ -11,7 +11,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["cache_folder", "load_array", "new_array", "whole_file"]
+__all__ = ["cache_folder", "check_place", "load_array", "new_array", "whole_file"]
+
+
+def check_place(path: Path, *endings: str) -> None:
+    """See, before the work of minutes, that what comes of it can be written to a file of this name.
+
+    Raises:
+        ValueError: its folder is not there, or the name ends in none of `endings`, if any are given.
+    """
+    if not path.absolute().parent.is_dir():
+        raise ValueError(f"there is no folder {str(path.absolute().parent)!r} to write {path.name} into")
+    if endings and path.suffix not in endings:
+        raise ValueError(f"expected a file name that ends in {' or '.join(endings)}, got {path.name!r}")
 
 
 @contextmanager
@@ -81,7 +93,11 @@ def load_array(path: Path) -> NDArray[Any]:
     try:
         array: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
     except (ValueError, EOFError, SyntaxError) as error:  # SyntaxError: of NumPy before 1.24, a header that is none
-        raise ValueError(f"{path}: no .npy file, or cut short: {error}") from None
+        with path.open("rb") as file:
+            is_npy = file.read(len(np.lib.format.MAGIC_PREFIX)) == np.lib.format.MAGIC_PREFIX
+        # Of anything else NumPy says how to run it as a pickle
+        wrong = f"holds objects, is damaged or cut short: {error}" if is_npy else "is no .npy file"
+        raise ValueError(f"{path}: {wrong}") from None
     if not isinstance(array, np.ndarray):
         raise ValueError(f"{path}: expected one array, got an archive of some")
     return array

@@ -127,7 +127,12 @@ def _add_quality_commands(commands: Any) -> None:
         description="Encode a retrieval collection in BEIR's layout (once: embeddings are kept), pack and search it, "
         "and print NDCG@10 and recall@100 with 95% confidence intervals, for float32 and for each codec.",
     )
-    evaluation.add_argument("folder", type=Path, metavar="BEIR_FOLDER", help="corpus.jsonl, queries.jsonl, qrels/")
+    evaluation.add_argument(
+        "folder",
+        type=Path,
+        metavar="BEIR_FOLDER",
+        help="with corpus.jsonl, queries.jsonl and qrels/SPLIT.tsv, or qrels.tsv",
+    )
     evaluation.add_argument(
         "--model", metavar="M", help="hub id or folder of the encoder (default: arctic-embed-m-v1.5)"
     )
@@ -135,7 +140,9 @@ def _add_quality_commands(commands: Any) -> None:
     evaluation.add_argument(
         "--split", default="test", metavar="S", help="which judgements: qrels/S.tsv (default: test)"
     )
-    evaluation.add_argument("--dim", type=_positive, default=256, metavar="N", help="dimensions kept (default: 256)")
+    evaluation.add_argument(
+        "--dim", type=_positive, metavar="N", help="dimensions kept (default: 256, or all if fewer)"
+    )
     evaluation.add_argument(
         "--documents", type=Path, metavar="FILE.npy", help="ready embeddings, a row for each document"
     )

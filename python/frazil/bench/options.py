@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from frazil import _native, kernels
+from frazil._files import check_place
 
 __all__ = ["Options", "known"]
 
@@ -53,11 +54,10 @@ class Options:
             path = getattr(self, name)
             if path is not None and not path.is_file():
                 raise ValueError(f"{name.replace('_', '-')}: there is no file {str(path)!r}")
-        for path in (self.json, self.plot):  # now, not after minutes of measuring
-            if path is not None and not path.absolute().parent.is_dir():
-                raise ValueError(f"there is no folder {str(path.absolute().parent)!r} to write {path.name} into")
-        if self.plot is not None and self.plot.suffix not in (".png", ".svg"):
-            raise ValueError(f"plot: expected a file name that ends in .png or .svg, got {self.plot.name!r}")
+        if self.json is not None:
+            check_place(self.json)
+        if self.plot is not None:
+            check_place(self.plot, ".png", ".svg")
         if self.peers:  # measures one query, a batch and packing beside other libraries, none of the operations
             for name, value in (("plot", self.plot), ("only", self.only)):
                 if value:

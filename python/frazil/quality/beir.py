@@ -12,6 +12,8 @@ from frazil._batches import lone_surrogate
 
 __all__ = ["Beir"]
 
+_LAYOUT = "BEIR's layout, with corpus.jsonl, queries.jsonl and qrels/SPLIT.tsv, or qrels.tsv"
+
 _MOST = 1_000_000  # of grades: trec_eval's code counts by them, in an array
 
 
@@ -61,10 +63,19 @@ class Beir:
             split: which judgements.
 
         Raises:
-            OSError: a file is missing.
+            OSError: the folder, or a file in it, is missing.
             ValueError: a file holds something else.
         """
-        judgements = _judgements(folder, split)
+        if not folder.is_dir():
+            raise FileNotFoundError(f"there is no folder {str(folder)!r}; expected one in {_LAYOUT}")
+        qrels = folder / "qrels" / f"{split}.tsv"
+        if not qrels.exists() and (folder / "qrels.tsv").exists():
+            qrels = folder / "qrels.tsv"
+        for path in (folder / "corpus.jsonl", folder / "queries.jsonl", qrels):
+            if not path.is_file():
+                missing = path.relative_to(folder).as_posix()
+                raise FileNotFoundError(f"{folder}: holds no {missing}; expected {_LAYOUT}")
+        judgements = _judgements(qrels)
         documents = list(_lines(folder / "corpus.jsonl"))
         queries = [
             (row, line) for row, line in enumerate(_lines(folder / "queries.jsonl")) if line["_id"] in judgements
@@ -114,10 +125,7 @@ def _lines(path: Path) -> Iterator[dict[str, Any]]:
         yield line
 
 
-def _judgements(folder: Path, split: str) -> dict[str, dict[str, int]]:
-    path = folder / "qrels" / f"{split}.tsv"
-    if not path.exists() and (folder / "qrels.tsv").exists():
-        path = folder / "qrels.tsv"
+def _judgements(path: Path) -> dict[str, dict[str, int]]:
     found: dict[str, dict[str, int]] = {}
     for number, line in _text_lines(path):
         fields = line.rstrip("\n").split("\t")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from frazil._files import cache_folder
+from frazil._files import cache_folder, check_place
 from frazil.bench.progress import progress
 from frazil.bench.report import table_rows
 from frazil.quality import grid
@@ -21,6 +21,12 @@ __all__ = ["run_eval", "run_quality"]
 
 def run_quality(arguments: argparse.Namespace) -> None:
     """Measure codecs by a file of embeddings."""
+    if arguments.plot is not None:
+        check_place(arguments.plot, ".png", ".svg")
+        try:
+            from frazil.quality.plot import plot
+        except ImportError as error:
+            raise ImportError(f"--plot needs matplotlib: pip install 'frazil[bench]' ({error})") from error
     documents = grid.load(arguments.file, arguments.rows, arguments.seed)
     queries = None if arguments.queries is None else grid.load(arguments.queries, arguments.rows, arguments.seed)
     try:
@@ -42,10 +48,6 @@ def run_quality(arguments: argparse.Namespace) -> None:
     for text in dict.fromkeys(f"{one.codec!r}: {text}" for one in found for text in one.warnings):
         print(f"warning: {text}", file=sys.stderr)
     if arguments.plot is not None:
-        try:
-            from frazil.quality.plot import plot
-        except ImportError as error:
-            raise ImportError(f"--plot needs matplotlib: pip install 'frazil[bench]' ({error})") from error
         plot(found, arguments.plot)
 
 
@@ -68,14 +70,16 @@ def run_eval(arguments: argparse.Namespace) -> None:
                 f"{documents.shape[1]:,} and {queries.shape[1]:,} dimensions"
             )
         queries = queries[np.array(data.query_rows)]
+        kept = _kept(arguments.dim, documents.shape[1])
     else:
         from frazil.collection.indexing import load_encoder
 
         encoder = load_encoder(arguments.model, None, arguments.dtype)
+        kept = _kept(arguments.dim, encoder.dimensions)
         folder = (arguments.cache or cache_folder("eval")) / Path(encoder.name).name
         documents = embeddings(encoder, data.documents, "document", folder)
         queries = embeddings(encoder, data.queries, "query", folder)
-    all_cases = cases(documents, min(arguments.dim, documents.shape[1]))
+    all_cases = cases(documents, kept)
     print(f"{arguments.folder}: {len(documents):,} documents, {len(queries):,} judged queries\n")
     with progress("searching", len(all_cases)) as step:
         results = []
@@ -91,3 +95,10 @@ def run_eval(arguments: argparse.Namespace) -> None:
     print(table_rows(["", "bytes", "NDCG@10", "beside uncut float32", "recall@100"], lines))
     for text in [*data.warnings, *limit_warnings(documents, all_cases)]:
         print(f"warning: {text}", file=sys.stderr)
+
+
+def _kept(dim: int | None, width: int) -> int:
+    """Return how many dimensions of embeddings codes keep; None: 256, or all if there are fewer."""
+    if dim is not None and dim > width:
+        raise ValueError(f"--dim: expected at most {width:,}, the width of the embeddings, got {dim:,}")
+    return min(256, width) if dim is None else dim

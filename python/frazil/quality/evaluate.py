@@ -62,10 +62,15 @@ class Result:
     """recall@100 of each query: of its documents with a grade above 0, the part among the first 100"""
 
     def loss(self, base: Result) -> str:
-        """Return how far NDCG@10 is from another case's: the mean over queries, and 95% of what chance can do."""
+        """Return how far NDCG@10 is from another case's: the mean over queries, and 95% of what chance can do.
+
+        A single query tells nothing of chance.
+        """
         differences = self.ndcg - base.ndcg
-        error = 1.96 * differences.std(ddof=1) / np.sqrt(len(differences)) if len(differences) > 1 else np.nan
-        return f"{differences.mean():+.4f} ±{error:.4f}"
+        mean = f"{differences.mean():+.4f}"
+        if len(differences) == 1:
+            return mean
+        return f"{mean} ±{1.96 * differences.std(ddof=1) / np.sqrt(len(differences)):.4f}"
 
 
 def cases(documents: NDArray[Any], kept: int) -> list[Case]:
