@@ -74,6 +74,24 @@ def test_all_dimensions_are_kept_where_there_are_few(tmp_path, capsys):
             assert np.array_equal(found.get(range(5)).codes, Codec(32).pack(vectors(5)))
 
 
+def test_vectors_that_a_model_cannot_have_made(tmp_path, capsys):
+    """As far as that is known without loading it."""
+    x = write_embeddings(tmp_path / "x.fvecs", vectors(5, dim=96))
+    model = tmp_path / "some-model"
+    model.mkdir()
+    (model / "config.json").write_text('{"hidden_size": 64}')
+    for name, width in ((model, 64), ("Snowflake/snowflake-arctic-embed-m-v1.5", 768)):
+        wanted = f"{name} makes embeddings of {width} columns, {x} has 96"
+        assert wanted in error(capsys, "index", x, "-o", tmp_path / "n", "--model", name)
+    assert not (tmp_path / "n").exists()
+    (model / "modules.json").write_text('[{"type": "sentence_transformers.models.Dense", "path": "2_Dense"}]')
+    for store, name in (("a", model), ("b", "somebody/something")):
+        run(capsys, "index", x, "-o", tmp_path / store, "--model", name)
+    (model / "modules.json").unlink()
+    (model / "config.json").write_text('{"hidden_size": 96}')
+    run(capsys, "index", x, "-o", tmp_path / "c", "--model", model)
+
+
 def test_short_or_other_lists_are_metadata(fake, tmp_path, capsys):
     metadata = {"box": [0.5] * 16, "counts": list(range(100)), "tags": ["a"] * 20, "none": []}
     (tmp_path / "a.jsonl").write_text(json.dumps({"id": 1, "text": "a", **metadata}))

@@ -13,7 +13,7 @@ from typing import Any
 
 from frazil._presets import find_preset
 
-__all__ = ["HUB_SECONDS", "ModelConfigs", "files_state", "find_model", "loading", "read_configs"]
+__all__ = ["HUB_SECONDS", "ModelConfigs", "files_state", "find_model", "known_dimensions", "loading", "read_configs"]
 
 HUB_SECONDS = 5.0
 
@@ -102,6 +102,19 @@ def read_configs(folder: Path, name: str) -> ModelConfigs:
         most,
         config.get("do_lower_case", False),
     )
+
+
+def known_dimensions(model: str) -> int | None:
+    """Return how wide a model's embeddings are, as far as a folder's config tells or a well-known name; else None."""
+    folder = Path(model).expanduser()
+    if folder.is_dir():
+        try:
+            found = _read(read_configs(folder, model).transformer / "config.json").get("hidden_size")
+        except ValueError:  # a model whose last modules are others
+            return None
+        return found if isinstance(found, int) else None
+    preset = find_preset(model)
+    return None if preset is None else preset.dimensions
 
 
 def _read_modules(folder: Path) -> tuple[Path, str | None]:

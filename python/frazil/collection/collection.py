@@ -170,7 +170,8 @@ class Collection:
         They are packed, written and entered part by part, so that memory stays flat; a memory map will do.
 
         Args:
-            ids: n strings or integers, none of them in the collection, no two alike.
+            ids: n strings or integers, none of them in the collection, no two alike. A collection may have both kinds,
+                but then `export` cannot put them into one column.
             embeddings: floats (n, d), d >= codec.dim, of the types that `Codec.pack` takes; d must be what it was in
                 the first call: the collection remembers it, since vectors of several models do not go together.
             documents: n strings or None; None: no item has one.

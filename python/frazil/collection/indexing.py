@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from frazil._model_files import known_dimensions
 from frazil._presets import find_preset
 from frazil._progress import counted
 from frazil.codec import Codec
@@ -71,6 +72,12 @@ def index(paths: Sequence[Path], options: Indexing) -> tuple[int, int]:
             if not source.is_text:
                 raise ValueError(f"{source.path}: has no ids, by which --upsert could tell what to replace")
     encoder = _Lazy(options.model, options.dtype)
+    width = None if encoder.name is None else known_dimensions(encoder.name)
+    for source in sources:
+        if width is not None and source.dim not in (0, width):
+            raise ValueError(
+                f"--model: {encoder.name} makes embeddings of {width:,} columns, {source.path} has {source.dim:,}"
+            )
     with _open(sources, options, encoder) as collection:
         added = sum(_index(collection, source, encoder, options) for source in sources)
         return added, len(collection)
