@@ -16,7 +16,7 @@
 namespace frazil {
 namespace {
 
-constexpr std::size_t kChunkBlocks = 32;  // scanned for one query after the other; they stay in the caches meanwhile
+constexpr std::size_t kChunkBlocks = 16;  // scanned for one query after the other; they stay in the caches meanwhile
 constexpr std::size_t kChunkRows = kChunkBlocks * kSketchRows;
 constexpr std::size_t kPicksAtOnce = 64;  // rows picked for a query are scored when there are so many
 // Of few queries, rows that are not likely to get in wait until the others have raised the bound, so many of them at
