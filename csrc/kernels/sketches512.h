@@ -5,8 +5,7 @@
 #include <immintrin.h>
 
 #include "../kernel_table.h"
-#include "../prefetch.h"
-#include "common.h"
+#include "sketch_sums.h"
 
 namespace frazil {
 namespace {
@@ -16,9 +15,23 @@ __m512i four_times(const std::uint8_t* table) {
   return _mm512_broadcast_i32x4(_mm_loadu_si128(reinterpret_cast<const __m128i*>(table)));
 }
 
-// Sums of entries of 64 rows; `all`: of even rows + 256 * those of odd ones, `odd`: of odd rows.
-struct SketchSums {
-  __m512i all, odd;
+struct SketchVector {
+  static __m512i zero() { return _mm512_setzero_si512(); }
+  static __m512i load(const void* at) { return _mm512_loadu_si512(at); }
+  static __m512i low_nibbles(__m512i bytes) { return _mm512_and_si512(bytes, _mm512_set1_epi8(15)); }
+  static __m512i high_nibbles(__m512i bytes) { return low_nibbles(_mm512_srli_epi16(bytes, 4)); }
+  static __m512i look_up(const std::uint8_t* table, __m512i codes) {
+    return _mm512_shuffle_epi8(four_times(table), codes);
+  }
+  static __m512i add8(__m512i a, __m512i b) { return _mm512_add_epi8(a, b); }
+  static __m512i add16(__m512i a, __m512i b) { return _mm512_add_epi16(a, b); }
+  static __m512i sub16(__m512i a, __m512i b) { return _mm512_sub_epi16(a, b); }
+  static __m512i left(__m512i v) { return _mm512_slli_epi16(v, 8); }
+  static __m512i right(__m512i v) { return _mm512_srli_epi16(v, 8); }
+  static __m512 all(float x) { return _mm512_set1_ps(x); }
+  static __m512 add(__m512 a, __m512 b) { return _mm512_add_ps(a, b); }
+  static __m512 multiply(__m512 a, __m512 b) { return _mm512_mul_ps(a, b); }
+  static __m512 larger(__m512 a, __m512 b) { return _mm512_max_ps(a, b); }
 };
 
 // The tables of Q queries where each fills a whole vector, side by side: filling it with 16 bytes is the work of the
@@ -40,47 +53,6 @@ struct WideTables {
 
   alignas(64) std::uint8_t of[kBits / 4 * Q][64];
 };
-
-// The tables where they lie.
-template <std::size_t Q>
-struct NarrowTables {
-  FRAZIL_INLINE __m512i look_up(std::size_t i, std::size_t q, __m512i codes) const {
-    return _mm512_shuffle_epi8(four_times(queries[q].tables + i * kTableEntries), codes);
-  }
-
-  const SketchQuery* queries;
-};
-
-// Of Q queries, which share what it takes to bring a block's bits in place.
-template <std::size_t Q, class Tables>
-FRAZIL_INLINE inline void sketch_sums(const std::uint8_t* at, std::size_t bytes, const Tables& tables,
-                                      std::ptrdiff_t ahead, SketchSums (&sums)[Q]) {
-  const __m512i nibble = _mm512_set1_epi8(15);
-  __m512i all[Q], odd[Q];
-  for_each_index<Q>([&](auto q) FRAZIL_INLINE { all[q] = odd[q] = _mm512_setzero_si512(); });
-  for (std::size_t j = 0; j < bytes; j += 4) {
-    __m512i eight[Q];  // entries, at most 8 * 31: they fit into bytes
-    for_each_index<Q>([&](auto q) FRAZIL_INLINE { eight[q] = _mm512_setzero_si512(); });
-    for_each_index<4>([&](auto t) FRAZIL_INLINE {
-      if (ahead != 0) prefetch(at + t * kSketchRows + ahead, 1);
-      const __m512i codes = _mm512_loadu_si512(at + t * kSketchRows);
-      const __m512i low = _mm512_and_si512(codes, nibble);
-      const __m512i high = _mm512_and_si512(_mm512_srli_epi16(codes, 4), nibble);
-      for_each_index<Q>([&](auto q) FRAZIL_INLINE {
-        const std::size_t table = 2 * (j + t);
-        const __m512i two = _mm512_add_epi8(tables.look_up(table, q, low), tables.look_up(table + 1, q, high));
-        eight[q] = _mm512_add_epi8(eight[q], two);
-        FRAZIL_IN_PLACE(eight[q]);
-      });
-    });
-    at += 4 * kSketchRows;
-    for_each_index<Q>([&](auto q) FRAZIL_INLINE {
-      all[q] = _mm512_add_epi16(all[q], eight[q]);
-      odd[q] = _mm512_add_epi16(odd[q], _mm512_srli_epi16(eight[q], 8));
-    });
-  }
-  for_each_index<Q>([&](auto q) FRAZIL_INLINE { sums[q] = {all[q], odd[q]}; });
-}
 
 // Numbers of a block's rows by fours: lane i of vector k is row 4i + k.
 struct ByFours {
@@ -124,9 +96,10 @@ FRAZIL_INLINE inline void in_order(const ByFours& rows, __m512 (&sixteens)[4]) {
 }
 
 // Picks rows of one block of 64, which are numbered from `first`.
-FRAZIL_INLINE inline void sketch_pick(const SketchSums& sums, const ByFours& factors, const ByFours& errors,
-                                      const SketchQuery& query, std::size_t first, SketchPicks& picks) {
-  const __m512i even = _mm512_sub_epi16(sums.all, _mm512_slli_epi16(sums.odd, 8));
+FRAZIL_INLINE inline void sketch_pick(const SketchSums<SketchVector>& sums, const ByFours& factors,
+                                      const ByFours& errors, const SketchQuery& query, std::size_t first,
+                                      SketchPicks& picks) {
+  const __m512i even = sums.even();
   const __m512i low = _mm512_set1_epi32(0xffff);
   const __m512i by_fours[4] = {_mm512_and_si512(even, low), _mm512_and_si512(sums.odd, low),
                                _mm512_srli_epi32(even, 16), _mm512_srli_epi32(sums.odd, 16)};
@@ -134,12 +107,7 @@ FRAZIL_INLINE inline void sketch_pick(const SketchSums& sums, const ByFours& fac
   ByFours bounds;
   unsigned any = 0;
   for_each_index<4>([&](auto k) FRAZIL_INLINE {
-    const __m512 sum = _mm512_cvtepi32_ps(by_fours[k]);
-    const __m512 line = _mm512_add_ps(_mm512_mul_ps(sum, _mm512_set1_ps(query.slope)), _mm512_set1_ps(query.offset));
-    const __m512 width =
-        _mm512_add_ps(_mm512_mul_ps(errors.of[k], _mm512_set1_ps(query.width)), _mm512_set1_ps(query.base));
-    const __m512 larger = _mm512_max_ps(line, _mm512_mul_ps(line, _mm512_set1_ps(query.below)));
-    bounds.of[k] = _mm512_add_ps(_mm512_mul_ps(larger, factors.of[k]), width);
+    bounds.of[k] = sketch_bounds<SketchVector>(_mm512_cvtepi32_ps(by_fours[k]), factors.of[k], errors.of[k], query);
     any |= _mm512_cmp_ps_mask(bounds.of[k], least, _CMP_GT_OQ);
   });
   if (any == 0) return;
@@ -162,8 +130,8 @@ void sketch_select_by(const std::uint8_t* blocks, std::size_t n, const SketchSha
                       const Tables& tables, std::ptrdiff_t ahead, SketchPicks* picks) {
   for (std::size_t q = 0; q < Q; ++q) picks[q].count = 0;
   for (std::size_t b = 0; b < n; ++b, blocks += shape.block_bytes()) {
-    SketchSums sums[Q];
-    sketch_sums<Q>(blocks, shape.bytes(), tables, ahead, sums);
+    SketchSums<SketchVector> sums[Q];
+    sketch_sums(blocks, shape.bytes(), tables, ahead, sums);
     const std::uint8_t* const numbers = blocks + shape.factors_at();
     const ByFours factors = load_by_fours(numbers), errors = load_by_fours(numbers + 2 * kSketchRows);
     for (std::size_t q = 0; q < Q; ++q) sketch_pick(sums[q], factors, errors, queries[q], b * kSketchRows, picks[q]);
@@ -177,7 +145,7 @@ void sketch_select(const std::uint8_t* blocks, std::size_t n, const SketchShape&
       const WideTables<count> tables(queries + q, shape.bits);
       sketch_select_by<count>(blocks, n, shape, queries + q, tables, q == 0 ? ahead : 0, picks + q);
     } else {
-      const NarrowTables<count> tables{queries + q};
+      const NarrowTables<SketchVector> tables{queries + q};
       sketch_select_by<count>(blocks, n, shape, queries + q, tables, q == 0 ? ahead : 0, picks + q);
     }
   });

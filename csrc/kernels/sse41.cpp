@@ -9,6 +9,7 @@
 #include "products16.h"
 #include "refine_rows.h"
 #include "sketch_rows.h"
+#include "sketch_sums.h"
 #include "upcoming.h"
 
 namespace frazil {
@@ -266,46 +267,22 @@ std::size_t select(const std::int32_t* dots, std::size_t n, std::int32_t thresho
 
 // ---------------------------------------------------------------- sketches
 
-// The bounds of 4 rows, from their sums of entries.
-__m128 sketch_bounds(const std::uint16_t* sums, const std::uint8_t* factors, const SketchQuery& query) {
-  const __m128 sum = _mm_cvtepi32_ps(_mm_cvtepu16_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(sums))));
-  const __m128 factor = load_halves(factors), error = load_halves(factors + 2 * kSketchRows);
-  const __m128 line = _mm_add_ps(_mm_mul_ps(sum, _mm_set1_ps(query.slope)), _mm_set1_ps(query.offset));
-  const __m128 width = _mm_add_ps(_mm_mul_ps(error, _mm_set1_ps(query.width)), _mm_set1_ps(query.base));
-  const __m128 estimate = _mm_mul_ps(_mm_max_ps(line, _mm_mul_ps(line, _mm_set1_ps(query.below))), factor);
-  return _mm_add_ps(estimate, width);
-}
-
-// The sums of entries of 16 rows for Q queries, which share what it takes to bring the bits in place.
-template <std::size_t Q>
-FRAZIL_INLINE inline void sketch_sums(const std::uint8_t* at, std::size_t bytes, const SketchQuery* queries,
-                                      std::ptrdiff_t ahead, std::uint16_t (&sums)[Q][16]) {
-  __m128i all[Q], odd[Q];  // sums of even rows + 256 * those of odd ones; of odd rows
-  for_each_index<Q>([&](auto q) FRAZIL_INLINE { all[q] = odd[q] = _mm_setzero_si128(); });
-  for (std::size_t j = 0; j < bytes; j += 4) {
-    __m128i eight[Q];  // entries, at most 8 * 31: they fit into bytes
-    for_each_index<Q>([&](auto q) FRAZIL_INLINE { eight[q] = _mm_setzero_si128(); });
-    for_each_index<4>([&](auto t) FRAZIL_INLINE {
-      if (ahead != 0) prefetch(at + t * kSketchRows + ahead, 1);
-      const __m128i bits = load128(at + t * kSketchRows), low = low_nibbles(bits), high = high_nibbles(bits);
-      for_each_index<Q>([&](auto q) FRAZIL_INLINE {
-        const std::uint8_t* const tables = queries[q].tables + 2 * (j + t) * kTableEntries;
-        eight[q] = _mm_add_epi8(eight[q], _mm_shuffle_epi8(load128(tables), low));
-        eight[q] = _mm_add_epi8(eight[q], _mm_shuffle_epi8(load128(tables + kTableEntries), high));
-      });
-    });
-    at += 4 * kSketchRows;
-    for_each_index<Q>([&](auto q) FRAZIL_INLINE {
-      all[q] = _mm_add_epi16(all[q], eight[q]);
-      odd[q] = _mm_add_epi16(odd[q], _mm_srli_epi16(eight[q], 8));
-    });
-  }
-  for_each_index<Q>([&](auto q) FRAZIL_INLINE {
-    const __m128i even = _mm_sub_epi16(all[q], _mm_slli_epi16(odd[q], 8));
-    store128(sums[q], _mm_unpacklo_epi16(even, odd[q]));
-    store128(sums[q] + 8, _mm_unpackhi_epi16(even, odd[q]));
-  });
-}
+struct SketchVector {
+  static __m128i zero() { return _mm_setzero_si128(); }
+  static __m128i load(const void* at) { return load128(at); }
+  static __m128i low_nibbles(__m128i bytes) { return frazil::low_nibbles(bytes); }
+  static __m128i high_nibbles(__m128i bytes) { return frazil::high_nibbles(bytes); }
+  static __m128i look_up(const std::uint8_t* table, __m128i codes) { return frazil::look_up(table, codes); }
+  static __m128i add8(__m128i a, __m128i b) { return _mm_add_epi8(a, b); }
+  static __m128i add16(__m128i a, __m128i b) { return _mm_add_epi16(a, b); }
+  static __m128i sub16(__m128i a, __m128i b) { return _mm_sub_epi16(a, b); }
+  static __m128i left(__m128i v) { return _mm_slli_epi16(v, 8); }
+  static __m128i right(__m128i v) { return _mm_srli_epi16(v, 8); }
+  static __m128 all(float x) { return _mm_set1_ps(x); }
+  static __m128 add(__m128 a, __m128 b) { return _mm_add_ps(a, b); }
+  static __m128 multiply(__m128 a, __m128 b) { return _mm_mul_ps(a, b); }
+  static __m128 larger(__m128 a, __m128 b) { return _mm_max_ps(a, b); }
+};
 
 template <std::size_t Q>
 void sketch_select_some(const std::uint8_t* blocks, std::size_t n, const SketchShape& shape, const SketchQuery* queries,
@@ -313,12 +290,21 @@ void sketch_select_some(const std::uint8_t* blocks, std::size_t n, const SketchS
   for (std::size_t q = 0; q < Q; ++q) picks[q].count = 0;
   for (std::size_t b = 0; b < n; ++b, blocks += shape.block_bytes()) {
     for (std::size_t part = 0; part < kSketchRows; part += 16) {
-      std::uint16_t sums[Q][16];
-      sketch_sums<Q>(blocks + part, shape.bytes(), queries, part == 0 ? ahead : 0, sums);
+      SketchSums<SketchVector> sums[Q];
+      const NarrowTables<SketchVector> tables{queries};
+      sketch_sums(blocks + part, shape.bytes(), tables, part == 0 ? ahead : 0, sums);
       for (std::size_t q = 0; q < Q; ++q) {
         SketchPicks& to = picks[q];
+        std::uint16_t in_order[16];
+        const __m128i even = sums[q].even();
+        store128(in_order, _mm_unpacklo_epi16(even, sums[q].odd));
+        store128(in_order + 8, _mm_unpackhi_epi16(even, sums[q].odd));
         for (std::size_t r = 0; r < 16; r += 4) {
-          const __m128 upper = sketch_bounds(sums[q] + r, blocks + shape.factors_at() + 2 * (part + r), queries[q]);
+          const auto* const four_sums = reinterpret_cast<const __m128i*>(in_order + r);
+          const __m128 sum = _mm_cvtepi32_ps(_mm_cvtepu16_epi32(_mm_loadl_epi64(four_sums)));
+          const std::uint8_t* const factors = blocks + shape.factors_at() + 2 * (part + r);
+          const __m128 upper = sketch_bounds<SketchVector>(sum, load_halves(factors),
+                                                           load_halves(factors + 2 * kSketchRows), queries[q]);
           auto hits = static_cast<unsigned>(_mm_movemask_ps(_mm_cmpgt_ps(upper, _mm_set1_ps(to.least))));
           if (hits == 0) continue;
           float four[4];
@@ -336,12 +322,9 @@ void sketch_select_some(const std::uint8_t* blocks, std::size_t n, const SketchS
 
 void sketch_select(const std::uint8_t* blocks, std::size_t n, const SketchShape& shape, const SketchQuery* queries,
                    std::size_t n_queries, std::ptrdiff_t ahead, SketchPicks* picks) {
-  constexpr std::size_t kTogether = 2;
-  std::size_t q = 0;
-  for (; q + kTogether <= n_queries; q += kTogether) {
-    sketch_select_some<kTogether>(blocks, n, shape, queries + q, q == 0 ? ahead : 0, picks + q);
-  }
-  for (; q < n_queries; ++q) sketch_select_some<1>(blocks, n, shape, queries + q, q == 0 ? ahead : 0, picks + q);
+  in_blocks_of<2, 1>(n_queries, [&](std::size_t q, auto count) FRAZIL_INLINE {
+    sketch_select_some<count>(blocks, n, shape, queries + q, q == 0 ? ahead : 0, picks + q);
+  });
 }
 
 // ---------------------------------------------------------------- tiles: many queries
