@@ -137,10 +137,9 @@ def import_file(collection: Collection, path: Path, add: Callable[..., None], mo
         model: what made the embeddings, if the file does not say.
     """
     _check_name(path)
+    read = _read_npy if path.suffix == ".npy" else _read_table
     count = 0
-    for ids, arguments in (
-        _read_npy(collection, path, model) if path.suffix == ".npy" else _read_table(collection, path, model)
-    ):
+    for ids, arguments in read(collection, path, model):
         try:
             add(ids, **arguments)
         except BadRow as error:
