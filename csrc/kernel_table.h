@@ -19,12 +19,16 @@ namespace frazil {
 inline constexpr double kMinSquares = 0x1p-120;
 inline constexpr double kMaxSquares = 0x1p120;
 
+// How many queries are scored at a time: their results stay in the first-level cache until they are used.
+static constexpr std::size_t kUsualQueries = 12;
+
 struct TileKernels {
   // Documents are scored against many queries from a tile: `group` rows at a time, widened to bytes and transposed so
   // that neighbouring lanes hold neighbouring rows. The layout inside is the instruction set's own.
   std::size_t group;
   // From so many queries on that is faster than scoring the rows where they lie for each query: measured.
   std::size_t queries;
+  std::size_t at_once;  // as many are given to `dot` at most
   // Bytes of a tile of `rows` rows (a multiple of `group`).
   std::size_t (*bytes)(Width width, std::size_t rows, std::size_t row_bytes);
   // Fills the tile with n rows; the tile's remaining rows, up to a multiple of `group`, give meaningless dots.
@@ -156,8 +160,8 @@ struct Kernels {
   const TileKernels* tiles = {};
 
   // Multiplies codes with a query and sums the products up, at the rate that the unit has at most, reading no memory to
-  // speak of: what tiles are measured against. codes: 512 bytes, query: 512, sums: 512 numbers, to be carried on from
-  // and left. Returns how many products.
+  // speak of: what tiles are measured against. codes: 512 bytes, query: 512, sums: 1024 numbers, to be carried on
+  // from and left. Returns how many products.
   using DotPeak = std::uint64_t(std::uint64_t rounds, const std::uint8_t* codes, const std::int8_t* query,
                                 std::int32_t* sums);
   DotPeak* dot_peak = {};

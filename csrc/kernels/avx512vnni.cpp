@@ -11,14 +11,11 @@
 #include "rows.h"
 #include "sketch_rows.h"
 #include "sketches512.h"
-#include "vnni_tiles.h"
+#include "tiles512.h"
+#include "vectors512.h"
 
 namespace frazil {
 namespace {
-
-constexpr __mmask16 head16(std::size_t n) { return static_cast<__mmask16>(n >= 16 ? 0xffff : (1u << n) - 1); }
-constexpr __mmask8 head8(std::size_t n) { return static_cast<__mmask8>(n >= 8 ? 0xff : (1u << n) - 1); }
-constexpr __mmask64 head64(std::size_t n) { return n >= 64 ? ~0ull : (1ull << n) - 1; }
 
 // ---------------------------------------------------------------- pack
 
@@ -169,15 +166,6 @@ std::size_t pack(const std::byte* rows, std::ptrdiff_t stride, std::size_t n, st
 }
 
 // ---------------------------------------------------------------- queries against rows where they lie
-
-// What a plane holds of 64 bytes of a row: the levels of high or of low nibbles, or bytes as they are.
-template <Width W>
-FRAZIL_INLINE inline __m512i split(__m512i bytes, std::size_t plane) {
-  if constexpr (W == kInt8) return bytes;
-  const __m512i codes = _mm512_and_si512(plane == 0 ? _mm512_srli_epi16(bytes, 4) : bytes, _mm512_set1_epi8(15));
-  if constexpr (W == kInt4) return codes;
-  return _mm512_shuffle_epi8(four_times(kNormalLevels), codes);
-}
 
 // Lane l of the result is the sum of the lanes of v[l].
 __m512i sum_each(__m512i (&v)[16]) {
@@ -334,74 +322,10 @@ std::size_t select(const std::int32_t* dots, std::size_t n, std::int32_t thresho
 
 // ---------------------------------------------------------------- tiles: many queries
 
-struct TileVector {
-  static constexpr std::size_t kLanes = 16;
-  static __m512i load(const void* at) { return _mm512_loadu_si512(at); }
-  static void store(void* at, __m512i v) { _mm512_storeu_si512(at, v); }
-  static __m512i all(std::int32_t entries) { return _mm512_set1_epi32(entries); }
-  static __m512i dot(__m512i sums, __m512i codes, __m512i entries) { return _mm512_dpbusd_epi32(sums, codes, entries); }
-  static __m512i larger(__m512i a, __m512i b) { return _mm512_max_epi32(a, b); }
-  static bool reaches(__m512i a, std::int32_t least) {
-    return _mm512_cmpge_epi32_mask(a, _mm512_set1_epi32(least)) != 0;
-  }
-};
-
-constexpr std::size_t kGroup = kGroupOf<TileVector>;  // 32 rows
-constexpr std::size_t kQueryBlock = 12;               // 24 sums: the register file holds 32
-
-// Puts `steps` times four bytes of 16 rows into a tile, 128 bytes apart, and the second plane `plane_bytes` on: at
-// load(r) are 64 bytes of row r. In order, so that what is live fits into the registers.
-template <Width W, class Load>
-FRAZIL_INLINE inline void transpose(Load&& load, std::size_t steps, std::size_t plane_bytes, std::uint8_t* to) {
-  __m512i v[16];  // v[4i + c]: in 128-bit lane l, dword 4l + c of rows 4i … 4i+3
-  for_each_index<4>([&](auto i) FRAZIL_INLINE {
-    const __m512i row[4] = {load(4 * i), load(4 * i + 1), load(4 * i + 2), load(4 * i + 3)};
-    const __m512i low[2] = {_mm512_unpacklo_epi32(row[0], row[1]), _mm512_unpacklo_epi32(row[2], row[3])};
-    const __m512i high[2] = {_mm512_unpackhi_epi32(row[0], row[1]), _mm512_unpackhi_epi32(row[2], row[3])};
-    v[4 * i] = _mm512_unpacklo_epi64(low[0], low[1]);
-    v[4 * i + 1] = _mm512_unpackhi_epi64(low[0], low[1]);
-    v[4 * i + 2] = _mm512_unpacklo_epi64(high[0], high[1]);
-    v[4 * i + 3] = _mm512_unpackhi_epi64(high[0], high[1]);
-    for_each_index<4>([&](auto c) FRAZIL_INLINE { FRAZIL_IN_PLACE(v[4 * i + c]); });
-  });
-  const auto put = [&](std::size_t step, __m512i bytes) FRAZIL_INLINE {
-    if (step >= steps) return;
-    for_each_index<planes(W)>([&](auto plane) FRAZIL_INLINE {
-      _mm512_storeu_si512(to + 128 * step + plane * plane_bytes, split<W>(bytes, plane));
-    });
-  };
-  for_each_index<4>([&](auto c) FRAZIL_INLINE {
-    const __m512i a = _mm512_shuffle_i32x4(v[c], v[4 + c], 0x88), b = _mm512_shuffle_i32x4(v[c], v[4 + c], 0xdd);
-    const __m512i d = _mm512_shuffle_i32x4(v[8 + c], v[12 + c], 0x88);
-    const __m512i e = _mm512_shuffle_i32x4(v[8 + c], v[12 + c], 0xdd);
-    put(c, _mm512_shuffle_i32x4(a, d, 0x88));
-    put(8 + c, _mm512_shuffle_i32x4(a, d, 0xdd));
-    put(4 + c, _mm512_shuffle_i32x4(b, e, 0x88));
-    put(12 + c, _mm512_shuffle_i32x4(b, e, 0xdd));
-  });
-}
-
 template <Width W>
 void load_tile(const std::uint8_t* rows, std::ptrdiff_t stride, std::size_t n, std::size_t row_bytes,
                std::uint8_t* tile) {
-  const std::size_t steps = tile_steps(row_bytes), plane_bytes = steps * 128;
-  for (std::size_t r = 0; r < n; r += 16, rows += 16 * stride) {
-    std::uint8_t* const base = tile + r / kGroup * planes(W) * plane_bytes + r % kGroup * 4;
-    const std::size_t here = smaller(16, n - r);
-    for (std::size_t j = 0; j < row_bytes; j += 64) {
-      const auto at = [&](std::size_t i) FRAZIL_INLINE { return rows + j + static_cast<std::ptrdiff_t>(i) * stride; };
-      if (here == 16 && j + 64 <= row_bytes) {
-        const auto load = [&](std::size_t i) FRAZIL_INLINE { return _mm512_loadu_si512(at(i)); };
-        transpose<W>(load, 16, plane_bytes, base + j * 32);
-      } else {
-        const __mmask64 mask = head64(row_bytes - j);
-        const auto load = [&](std::size_t i) FRAZIL_INLINE {
-          return i < here ? _mm512_maskz_loadu_epi8(mask, at(i)) : _mm512_setzero_si512();
-        };
-        transpose<W>(load, smaller(16, steps - j / 4), plane_bytes, base + j * 32);
-      }
-    }
-  }
+  load_tile_by<W>(rows, stride, n, row_bytes, tile_steps(row_bytes), tile);
 }
 
 // ---------------------------------------------------------------- the unit's own rate
@@ -423,6 +347,7 @@ std::uint64_t dot_peak(std::uint64_t rounds, const std::uint8_t* codes, const st
 
 constexpr TileKernels kTiles{kGroup,
                              6,
+                             kUsualQueries,
                              tile_bytes,
                              {load_tile<kInt4>, load_tile<kInt8>, load_tile<kNormal4>},
                              {dot_tile<TileVector, kInt4, kQueryBlock>, dot_tile<TileVector, kInt8, kQueryBlock>,

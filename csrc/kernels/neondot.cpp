@@ -93,6 +93,7 @@ std::uint64_t dot_peak(std::uint64_t rounds, const std::uint8_t* codes, const st
 // From 4 queries on, by counting instructions.
 constexpr TileKernels kTiles{kGroup,
                              4,
+                             kUsualQueries,
                              tile_bytes,
                              {load_tile<kRows, kInt4, Unit::bias(kInt4)>, load_tile<kRows, kInt8, Unit::bias(kInt8)>,
                               load_tile<kRows, kNormal4, Unit::bias(kNormal4)>},

@@ -197,8 +197,12 @@ std::uint64_t dot_peak(std::uint64_t rounds, const std::uint8_t* codes, const st
   return rounds * 512;
 }
 
-constexpr TileKernels kTiles{
-    1, 8, tile_bytes, {load_tile, load_tile, load_tile}, {dot_tile<kInt4>, dot_tile<kInt8>, dot_tile<kNormal4>}};
+constexpr TileKernels kTiles{1,
+                             8,
+                             kUsualQueries,
+                             tile_bytes,
+                             {load_tile, load_tile, load_tile},
+                             {dot_tile<kInt4>, dot_tile<kInt8>, dot_tile<kNormal4>}};
 
 void metric_rows(const float* metric, std::size_t stride, std::size_t dim, const float* rows, std::size_t n,
                  float* products) {

@@ -6,14 +6,10 @@
 
 #include "../kernel_table.h"
 #include "sketch_sums.h"
+#include "vectors512.h"
 
 namespace frazil {
 namespace {
-
-// A table of 16 bytes, in each 128 bits of a vector.
-__m512i four_times(const std::uint8_t* table) {
-  return _mm512_broadcast_i32x4(_mm_loadu_si128(reinterpret_cast<const __m128i*>(table)));
-}
 
 struct SketchVector {
   static __m512i zero() { return _mm512_setzero_si512(); }

@@ -3,8 +3,7 @@
 #pragma once
 
 #include <algorithm>
-#include <array>
-#include <new>
+#include <memory>
 #include <vector>
 
 #include "../kernel_table.h"
@@ -12,43 +11,25 @@
 #include "../prefetch.h"
 #include "ahead.h"
 #include "arrays.h"
+#include "lines.h"
 #include "queries.h"
 
 namespace frazil {
 
-// Queries scored at a time: their results stay in the first-level cache until they are used.
-inline constexpr std::size_t kQueriesAtOnce = 12;
-
 // Codes read, times queries, worth waking a thread for: fewer are done before it has woken.
 inline constexpr std::size_t kBytesPerThread = std::size_t{1} << 19;
 
-// Rows of a block: about 32 KB of codes, or of what they are expanded to, and a multiple of every instruction set's
-// tile group.
+// Rows of a block: about 8 KB of codes, or of what they are expanded to, and a multiple of every instruction set's tile
+// group. The tile, twice as large, then stays in the first-level cache.
 inline std::size_t block_rows(const Format& format) {
-  return std::clamp<std::size_t>(32768 / format.expanded().row_bytes() / 64 * 64, 64, 1024);
+  return std::clamp<std::size_t>(8192 / format.expanded().row_bytes() / 64 * 64, 64, 1024);
 }
-
-// Whole cache lines: vectors of 64 bytes that lie across two take twice as long.
-template <class T>
-struct LineAllocator {
-  using value_type = T;
-  LineAllocator() = default;
-  template <class U>
-  LineAllocator(const LineAllocator<U>&) {}
-  T* allocate(std::size_t n) { return static_cast<T*>(::operator new(n * sizeof(T), kLine)); }
-  void deallocate(T* at, std::size_t) { ::operator delete(at, kLine); }
-  friend bool operator==(LineAllocator, LineAllocator) { return true; }
-
- private:
-  static constexpr std::align_val_t kLine{64};
-};
-template <class T>
-using Lines = std::vector<T, LineAllocator<T>>;
 
 // Computes integer dots of queries with blocks of rows. One per thread.
 class BlockDots {
  public:
-  BlockDots(const Kernels& kernels, const Format& format) : kernels_(kernels), format_(format) {}
+  BlockDots(const Kernels& kernels, const Format& format)
+      : kernels_(kernels), format_(format), reached_(std::make_unique<bool[]>(kernels.tiles->at_once)) {}
 
   // Calls fn(q, dots) for the queries first … last - 1, in order; dots[r] is for row r < n of the block. A query none
   // of whose dots is at least least[q - first] may be left out. `more`: the rows after these are likely to be next.
@@ -69,19 +50,19 @@ class BlockDots {
     }
     const std::size_t padded = (n + tiles.group - 1) / tiles.group * tiles.group;
     tile_.resize(tiles.bytes(format_.width, padded, row_bytes));
-    dots_.resize(kQueriesAtOnce * padded);
+    const std::size_t most = std::min(tiles.at_once, last - first);
+    dots_.resize(most * padded);
     tiles.load[format_.width](rows, stride, n, row_bytes, tile_.data());
     more = more && stride == static_cast<std::ptrdiff_t>(row_bytes);
     const std::uint8_t* coming = more ? rows + n * row_bytes : nullptr;  // while the first queries are multiplied
-    std::array<bool, kQueriesAtOnce> reached;
-    for (std::size_t begin = first; begin < last; begin += kQueriesAtOnce) {
-      const std::size_t end = std::min(last, begin + kQueriesAtOnce);
+    for (std::size_t begin = first; begin < last; begin += most) {
+      const std::size_t end = std::min(last, begin + most);
       parallel::checkpoint();
       tiles.dot[format_.width](tile_.data(), n, row_bytes, queries.integer(begin), end - begin, dots_.data(), padded,
-                               least + (begin - first), reached.data(), coming);
+                               least + (begin - first), reached_.get(), coming);
       coming = nullptr;
       for (std::size_t q = begin; q < end; ++q) {
-        if (reached[q - begin]) fn(q, dots_.data() + (q - begin) * padded);
+        if (reached_[q - begin]) fn(q, dots_.data() + (q - begin) * padded);
       }
     }
   }
@@ -94,6 +75,7 @@ class BlockDots {
   AheadTrial ahead_;
   Lines<std::uint8_t> tile_;
   Lines<std::int32_t> dots_;
+  std::unique_ptr<bool[]> reached_;  // of queries scored at a time
 };
 
 }  // namespace frazil

@@ -12,7 +12,12 @@ namespace frazil {
 inline constexpr std::size_t kSegmentRows = std::size_t{1} << 31;      // TopK counts rows in 32 bits
 inline constexpr std::size_t kQueryGroup = 1024;                       // queries searched in one pass over the rows
 inline constexpr std::size_t kCandidateBytes = std::size_t{64} << 20;  // at most, about, for the candidates of a group
-inline constexpr std::size_t kBlocksAtOnce = 8;                        // blocks a thread takes from the common counter
+inline constexpr std::size_t kChunkBytes = std::size_t{1} << 18;       // of codes, or of what they are expanded to
+
+// How many rows a thread takes from the common counter: a multiple of what it then scores at a time, or nearly.
+inline std::size_t chunk_rows(const Format& format) {
+  return std::clamp<std::size_t>(kChunkBytes / format.expanded().row_bytes() / 512 * 512, 512, 8192);
+}
 
 // Calls group(first, last, threads) for groups of queries. Many rows: the threads of each call share the rows. Few
 // rows, many queries: several calls at once, of one thread each.
@@ -22,7 +27,7 @@ void in_groups(const Format& format, std::size_t queries, std::size_t rows, std:
   const std::size_t candidates = TopK::capacity(k) * sizeof(std::uint64_t);
   const std::size_t most = std::clamp<std::size_t>(kCandidateBytes / candidates, 1, kQueryGroup);
   const unsigned workers = parallel::worth(threads, rows * format.row_bytes() * queries, kBytesPerThread);
-  if (workers == 1 || rows >= std::size_t{workers} * block_rows(format) * kBlocksAtOnce) {
+  if (workers == 1 || rows >= workers * chunk_rows(format)) {
     for (std::size_t q = 0; q < queries; q += most) group(q, std::min(queries, q + most), workers);
     return;
   }

@@ -39,7 +39,7 @@ class Preparer {
  private:
   // A query's entries, all of them zero.
   template <class T>
-  T* entries(const std::unique_ptr<T[]>& all, std::size_t q) {
+  T* entries(const LineArray<T>& all, std::size_t q) {
     T* const to = all.get() + q * queries_.stride;
     std::fill_n(to, queries_.stride, T{0});
     return to;
@@ -128,9 +128,9 @@ Queries prepare_queries(const Kernels& kernels, const Format& format, const Floa
   // Not filled with zeros here: that would take a while where there are millions.
   if (x.rows > std::numeric_limits<std::ptrdiff_t>::max() / sizeof(float) / queries.stride) throw std::bad_alloc();
   if (query_bits == 32) {
-    queries.floats = std::make_unique_for_overwrite<float[]>(x.rows * queries.stride);
+    queries.floats = make_lines<float>(x.rows * queries.stride);
   } else {
-    queries.integers = std::make_unique_for_overwrite<std::int8_t[]>(x.rows * queries.stride);
+    queries.integers = make_lines<std::int8_t>(x.rows * queries.stride);
     queries.bias.resize(x.rows);
     queries.scale.resize(x.rows);
   }

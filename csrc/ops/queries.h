@@ -2,11 +2,11 @@
 #pragma once
 
 #include <cstdint>
-#include <memory>
 #include <vector>
 
 #include "../kernel_table.h"
 #include "arrays.h"
+#include "lines.h"
 
 namespace frazil {
 
@@ -17,11 +17,11 @@ struct Queries {
   // Whose planes the entries lie in. Of normal levels: integers in those of the codes, floats in those of 8-bit codes.
   Format layout;
   // bits 4 and 8: a document's score is float(2 * dot - bias) * scale, both steps rounded to float.
-  std::unique_ptr<std::int8_t[]> integers;
+  LineArray<std::int8_t> integers;
   std::vector<std::int32_t> bias;
   std::vector<float> scale;
   // bits 32
-  std::unique_ptr<float[]> floats;
+  LineArray<float> floats;
 
   std::size_t position(std::size_t i) const { return plane_position(layout.width, layout.row_bytes(), i); }
   const std::int8_t* integer(std::size_t q) const { return integers.get() + q * stride; }

@@ -100,7 +100,7 @@ class Search {
       std::size_t begin = 0, end = 0;
       allowed_.positions(row, std::min(codes_.rows, row + kSegmentRows), begin, end);
       if (begin == end) continue;
-      parallel::Chunks chunks(end - begin, block_rows_ * kBlocksAtOnce);
+      parallel::Chunks chunks(end - begin, chunk_rows(format_));
       std::vector<std::unique_ptr<Scan>> scans(threads);
       parallel::run(threads, [&](unsigned slot) {
         auto scan = std::make_unique<Scan>(kernels_, format_, queries_, first, last, columns_);

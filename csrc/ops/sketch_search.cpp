@@ -18,6 +18,7 @@ namespace {
 
 constexpr std::size_t kChunkBlocks = 16;  // scanned for one query after the other; they stay in the caches meanwhile
 constexpr std::size_t kChunkRows = kChunkBlocks * kSketchRows;
+constexpr std::size_t kChunksAtOnce = 8;  // that a thread takes from the common counter
 constexpr std::size_t kPicksAtOnce = 64;  // rows picked for a query are scored when there are so many
 // Of few queries, rows that are not likely to get in wait until the others have raised the bound, so many of them at
 // most. Of many, they are scored while the rows are in the caches for the others.
@@ -251,7 +252,7 @@ void search_group(const Task& task, std::size_t first, std::size_t last, std::si
     const std::size_t end_row = std::min(all_rows, origin + kSegmentRows);
     SharedBounds shared(last - first);
     for (auto& bound : shared) bound.store(kLowest, std::memory_order_relaxed);
-    parallel::Chunks chunks((end_row - origin + kChunkRows - 1) / kChunkRows, kBlocksAtOnce);
+    parallel::Chunks chunks((end_row - origin + kChunkRows - 1) / kChunkRows, kChunksAtOnce);
     std::vector<std::unique_ptr<SketchScan>> scans(threads);
     parallel::run(threads, [&](unsigned slot) {
       auto scan = std::make_unique<SketchScan>(task, first, last, columns, origin, shared);
