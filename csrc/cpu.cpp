@@ -10,6 +10,10 @@
 #else
 #include <cpuid.h>
 #endif
+#if defined(__linux__)
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
 #elif defined(__aarch64__) || defined(_M_ARM64)
 #define FRAZIL_ARM64 1
 #if defined(__linux__)
@@ -58,6 +62,16 @@ std::uint64_t saved_registers() {
 
 constexpr bool bit(std::uint32_t word, int n) { return (word >> n) & 1; }
 
+// Whether this process may use the tile registers. Linux (5.16 and later) saves them for those alone that have asked.
+bool may_use_tiles() {
+#if defined(__linux__)
+  constexpr long kRequestPermission = 0x1023, kTileData = 18;  // ARCH_REQ_XCOMP_PERM; headers may be older
+  return syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
+#else
+  return false;
+#endif
+}
+
 }  // namespace
 
 std::uint32_t cpu_features() {
@@ -80,6 +94,8 @@ std::uint32_t cpu_features() {
       if (bit(seven.b, 30)) features |= kAvx512Bw;
       if (bit(seven.b, 31)) features |= kAvx512Vl;
       if (bit(seven.c, 11)) features |= kAvx512Vnni;
+      const bool tiles = (saved & 0x60000) == 0x60000 && bit(seven.d, 24) && bit(seven.d, 25);
+      if (tiles && may_use_tiles()) features |= kAmxInt8;
     }
   }
   return features;

@@ -20,6 +20,7 @@ enum CpuFeature : std::uint32_t {
   kSse41 = 1u << 10,
   kDotProd = 1u << 11,
   kI8mm = 1u << 12,
+  kAmxInt8 = 1u << 13,
 };
 
 // The features that the CPU has and whose registers the operating system saves.

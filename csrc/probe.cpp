@@ -68,7 +68,7 @@ std::uint64_t dot_peak(std::uint64_t rounds, unsigned threads) {
   parallel::run(threads, [&](unsigned) {
     std::size_t begin = 0, end = 0;
     while (shares.next(begin, end)) {
-      alignas(64) std::array<std::int32_t, 512> sums;
+      alignas(64) std::array<std::int32_t, 1024> sums;
       for (std::size_t i = 0; i < sums.size(); ++i) sums[i] = static_cast<std::int32_t>(i);
       products += kernels.dot_peak(rounds, codes.data(), query.data(), sums.data());
     }

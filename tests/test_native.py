@@ -33,8 +33,8 @@ EMULATED = [
     Emulated("aarch64", "cortex-a72", frozenset({"neondot", "neoni8mm"})),
     Emulated("aarch64", "neoverse-n1", frozenset({"neoni8mm"})),
     Emulated("aarch64", "max", frozenset()),
-    Emulated("native", "Nehalem", frozenset({"avx2", "avxvnni", "avx512vnni"})),
-    Emulated("native", "Haswell", frozenset({"avxvnni", "avx512vnni"})),
+    Emulated("native", "Nehalem", frozenset({"avx2", "avxvnni", "avx512vnni", "amxint8"})),
+    Emulated("native", "Haswell", frozenset({"avxvnni", "avx512vnni", "amxint8"})),
 ]
 
 

@@ -23,6 +23,10 @@ constexpr std::size_t kLarge = 1000;  // from so many dimensions on, and for emu
 
 constexpr std::size_t kRows[] = {0, 1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 31, 32, 33, 63, 64, 65};
 constexpr std::size_t kQueries = 13;
+// Of a tile: whole blocks of every set's and what may be left over.
+constexpr std::size_t kTileQueries[] = {1,  2,  3,  4,  5,  6,  7,  8,  9,  10, 11, 12,
+                                        13, 15, 16, 17, 28, 31, 32, 33, 37, 38, 45, 49};
+constexpr std::size_t kMostTileQueries = 49;
 constexpr std::size_t kFloatQueries = 5;
 constexpr Layout kLayouts[] = {
     {0, false, Side::kEnd, 0}, {0, false, Side::kStart, 0}, {1, false, Side::kEnd, 0},    {37, true, Side::kStart, 0},
@@ -181,17 +185,10 @@ class FormatSweep {
   void dots() {
     const auto queries = integer_queries("queries" + suffix_, kQueries, width_, format_.row_bytes());
     const std::size_t entries = queries.size() / kQueries;
-    std::vector<std::vector<std::int32_t>> expected;
+    const auto expected = dots_of(queries, kQueries);
     std::uint64_t digest = kFnvStart;
     std::size_t stride = 0;
-    stage_.dot_rows(sets_.scalar->dot_rows[width_], codes_.data(), most_, format_, queries.data(), kQueries, 0, false,
-                    stride, {});
-    const auto all = copy_of<std::int32_t>(stage_.output(0));
-    for (std::size_t q = 0; q < kQueries; ++q) {
-      const auto first = all.begin() + static_cast<std::ptrdiff_t>(q * stride);
-      expected.emplace_back(first, first + static_cast<std::ptrdiff_t>(most_));
-      digest = digest_of(expected.back(), digest);
-    }
+    for (const auto& of_query : expected) digest = digest_of(of_query, digest);
     check_golden("dot", digest);
 
     each_set("dot_rows", [&](const Kernels& kernels) {
@@ -228,13 +225,29 @@ class FormatSweep {
         report_.check_bytes(stage_.output(0).data(), dots.data(), n * sizeof(std::int32_t), "the dots");
       });
     });
-    each_set("tiles", [&](const Kernels& kernels) { tiles(*kernels.tiles, queries, expected); });
+    const auto more = integer_queries("tile queries" + suffix_, kMostTileQueries, width_, format_.row_bytes());
+    const auto of_more = dots_of(more, kMostTileQueries);
+    each_set("tiles", [&](const Kernels& kernels) { tiles(*kernels.tiles, more, of_more); });
+  }
+
+  // Of each query with all rows, as scalar has them.
+  std::vector<std::vector<std::int32_t>> dots_of(const std::vector<std::int8_t>& queries, std::size_t n) {
+    std::size_t stride = 0;
+    stage_.dot_rows(sets_.scalar->dot_rows[width_], codes_.data(), most_, format_, queries.data(), n, 0, false, stride,
+                    {});
+    const auto all = copy_of<std::int32_t>(stage_.output(0));
+    std::vector<std::vector<std::int32_t>> dots;
+    for (std::size_t q = 0; q < n; ++q) {
+      const auto first = all.begin() + static_cast<std::ptrdiff_t>(q * stride);
+      dots.emplace_back(first, first + static_cast<std::ptrdiff_t>(most_));
+    }
+    return dots;
   }
 
   void tiles(const TileKernels& tiles, const std::vector<std::int8_t>& queries,
              const std::vector<std::vector<std::int32_t>>& expected) {
     std::size_t turn = 0;
-    for (std::size_t n_queries = 1; n_queries <= kQueries; ++n_queries) {
+    for (const std::size_t n_queries : kTileQueries) {
       for (const std::size_t n : kRows) {
         ++turn;
         if (n == 0 || n > most_ || (!thorough_ && turn % 5 != 0)) continue;
@@ -242,7 +255,7 @@ class FormatSweep {
         report_.now.queries = n_queries;
         report_.now.rows = n;
         report_.now.layout = layout;
-        std::array<std::int32_t, kQueries> least{};
+        std::array<std::int32_t, kMostTileQueries> least{};
         for (std::size_t q = 0; q < n_queries; ++q) {
           const std::int32_t highest =
               *std::max_element(expected[q].begin(), expected[q].begin() + static_cast<long>(n));
