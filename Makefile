@@ -11,7 +11,7 @@ CLANGXX ?= clang++
 FUZZ_SECONDS ?= 600
 WORKERS ?= auto
 
-.PHONY: demo test test-peers soak bench lint format wheel wheel-check clean native asan asan-native tsan fuzz
+.PHONY: demo test test-peers soak bench lint format wheel wheel-check clean native asan asan-native tsan fuzz clang
 
 demo: $(VENV)/.demo
 	$(BIN)/frazil demo
@@ -32,6 +32,12 @@ build/%/.built: $(SOURCES) $(shell find tests/native -type f) CMakePresets.json
 	$(CMAKE) --preset $* $(CMAKE_ARGUMENTS) >/dev/null
 	$(CMAKE) --build build/$* -j2
 	touch $@
+
+# The same, compiled by Clang, also for 64-bit ARM.
+clang: CMAKE_ARGUMENTS = -DCMAKE_CXX_COMPILER=$(CLANGXX)
+clang: build/clang/.built build/clang-aarch64/.built
+	build/clang/tests/native/frazil_native --quick
+	qemu-aarch64 -L /usr/aarch64-linux-gnu build/clang-aarch64/tests/native/frazil_native --emulated --quick
 
 # AddressSanitizer and UndefinedBehaviorSanitizer: the native tests, then the Python tests that need neither torch nor other programs.
 asan: asan-native build/asan/.python

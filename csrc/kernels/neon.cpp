@@ -501,7 +501,8 @@ void expand(const std::uint8_t* rows, std::ptrdiff_t stride, std::size_t n, std:
             const std::uint8_t* levels, std::uint8_t* out) {
   const uint8x16_t table = load128(levels);
   const auto expand_bytes = [&](uint8x16_t bytes, std::uint8_t* to) FRAZIL_INLINE {
-    vst2q_u8(to, {{vqtbl1q_u8(table, high_nibbles(bytes)), vqtbl1q_u8(table, low_nibbles(bytes))}});
+    const uint8x16x2_t levels_of = {{vqtbl1q_u8(table, high_nibbles(bytes)), vqtbl1q_u8(table, low_nibbles(bytes))}};
+    vst2q_u8(to, levels_of);  // a macro of Clang's, which would take the commas for its own
   };
   expand_rows<16>(rows, stride, n, row_bytes, out, load128, load_bytes, expand_bytes);
 }

@@ -21,7 +21,6 @@ class Scan {
   Scan(const Kernels& kernels, const Format& format, const Queries& queries, std::size_t first, std::size_t last,
        std::size_t k)
       : kernels_(kernels),
-        format_(format),
         queries_(queries),
         first_(first),
         last_(last),
@@ -67,7 +66,6 @@ class Scan {
 
  private:
   const Kernels& kernels_;
-  const Format& format_;
   const Queries& queries_;
   const std::size_t first_, last_;
   Expander expander_;
