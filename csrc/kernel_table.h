@@ -10,6 +10,7 @@
 #include <cstdint>
 
 #include "format.h"
+#include "prefetch.h"
 #include "sketch.h"
 
 namespace frazil {
@@ -122,11 +123,10 @@ struct Kernels {
   Expand* expand = {};
 
   // dots[q * dots_stride + r] = <query q, row r>: some queries (by planes, one after the other) against rows where they
-  // lie. What a row holds are its codes or, of kNormal4, their kNormalLevels. What lies `ahead` of each row is asked
-  // for, unless that is 0.
+  // lie. What a row holds are its codes or, of kNormal4, their kNormalLevels. What lies `ahead` is asked for.
   using DotRows = void(const std::uint8_t* rows, std::ptrdiff_t stride, std::size_t n, std::size_t row_bytes,
                        const std::int8_t* queries, std::size_t n_queries, std::int32_t* dots, std::size_t dots_stride,
-                       std::ptrdiff_t ahead);
+                       const Ahead& ahead);
   DotRows* dot_rows[kDotWidths] = {};
 
   // dots[i] = <query, row picked[i]>, one query.
@@ -150,11 +150,10 @@ struct Kernels {
   SketchRows* sketch_rows[kWidths] = {};
 
   // For each of the queries, writes the numbers, ascending, and the bounds of the rows of n blocks whose bound is
-  // greater than the query's `least`, and how many; asks for what lies `ahead`, if that is not 0. Each query's picks
+  // greater than the query's `least`, and how many; asks for what lies `ahead`. Each query's picks
   // have room for all rows of the blocks.
   using SketchSelect = void(const std::uint8_t* blocks, std::size_t n, const SketchShape& shape,
-                            const SketchQuery* queries, std::size_t n_queries, std::ptrdiff_t ahead,
-                            SketchPicks* picks);
+                            const SketchQuery* queries, std::size_t n_queries, const Ahead& ahead, SketchPicks* picks);
   SketchSelect* sketch_select = {};
 
   const TileKernels* tiles = {};

@@ -191,10 +191,10 @@ __m512i sum_each(__m512i (&v)[16]) {
 // So many rows at a time: with up to 4 queries, 16 sums at most.
 constexpr std::size_t rows_together(std::size_t queries) { return queries == 1 ? 16 : queries == 2 ? 8 : 4; }
 
-// Some rows of Chunks * 64 bytes each, row_at(0), (1) …, with Q queries, asking for what lies `ahead` of each, if that
-// is not 0. Lane q * rows_together(Q) + r of the result is of query q and row r.
+// Some rows of Chunks * 64 bytes each, row_at(0), (1) …, with Q queries, asking for what lies `ahead`. Lane q *
+// rows_together(Q) + r of the result is of query q and row r.
 template <Width W, std::size_t Chunks, std::size_t Q, class RowAt>
-FRAZIL_INLINE inline __m512i dot_some_rows(RowAt&& row_at, std::ptrdiff_t ahead, const std::int8_t* queries) {
+FRAZIL_INLINE inline __m512i dot_some_rows(RowAt&& row_at, const Ahead& ahead, const std::int8_t* queries) {
   constexpr std::size_t kRows = rows_together(Q), kVectors = planes(W) * Chunks;
   constexpr bool kHeld = Q <= 2;  // in registers, beside the sums
   const auto load = [&](std::size_t i) FRAZIL_INLINE { return _mm512_loadu_si512(queries + 64 * i); };
@@ -203,7 +203,7 @@ FRAZIL_INLINE inline __m512i dot_some_rows(RowAt&& row_at, std::ptrdiff_t ahead,
   for_each_index<16>([&](auto i) FRAZIL_INLINE { sums[i] = _mm512_setzero_si512(); });
   for_each_index<kRows>([&](auto r) FRAZIL_INLINE {
     const std::uint8_t* const row = row_at(r);
-    if (ahead != 0) prefetch(row + ahead, Chunks * 64);
+    ask(ahead, row, Chunks * 64);
     // One loop for all three: lambdas in lambdas in lambdas take minutes to compile with sanitizers.
     for_each_index<kVectors * Q>([&](auto i) FRAZIL_INLINE {
       constexpr std::size_t q = i % Q, plane = i / Q % planes(W), c = i / Q / planes(W);
@@ -241,7 +241,7 @@ constexpr std::size_t kUsualBytes = W == kInt8 ? 256 : 128;
 // Fills the dots of Q queries with the rows at row_at(i). Some widths have kernels of their own; those of several
 // queries are for 256 dimensions alone.
 template <Width W, std::size_t Q, class RowAt>
-void dot_rows_at(RowAt&& row_at, std::ptrdiff_t ahead, std::size_t n, std::size_t row_bytes, const std::int8_t* queries,
+void dot_rows_at(RowAt&& row_at, const Ahead& ahead, std::size_t n, std::size_t row_bytes, const std::int8_t* queries,
                  std::int32_t* dots, std::size_t dots_stride) {
   constexpr std::size_t kRows = rows_together(Q);
   std::size_t r = 0;
@@ -283,11 +283,11 @@ void dot_rows_at(RowAt&& row_at, std::ptrdiff_t ahead, std::size_t n, std::size_
 template <Width W>
 void dot_rows(const std::uint8_t* rows, std::ptrdiff_t stride, std::size_t n, std::size_t row_bytes,
               const std::int8_t* queries, std::size_t n_queries, std::int32_t* dots, std::size_t dots_stride,
-              std::ptrdiff_t ahead) {
+              const Ahead& ahead) {
   const auto block = [&](std::size_t q, auto count) FRAZIL_INLINE {
     with_rows(rows, stride, [&](auto at) FRAZIL_INLINE {
-      dot_rows_at<W, count>(at, q == 0 ? ahead : 0, n, row_bytes, queries + q * planes(W) * plane_stride(row_bytes),
-                            dots + q * dots_stride, dots_stride);
+      dot_rows_at<W, count>(at, q == 0 ? ahead : Ahead{}, n, row_bytes,
+                            queries + q * planes(W) * plane_stride(row_bytes), dots + q * dots_stride, dots_stride);
     });
   };
   if (row_bytes == kUsualBytes<W>) {
@@ -301,7 +301,7 @@ template <Width W>
 void dot_picked(const std::uint8_t* rows, std::ptrdiff_t stride, const std::uint32_t* picked, std::size_t n,
                 std::size_t row_bytes, const std::int8_t* query, std::int32_t* dots) {
   with_picked(rows, stride, picked, n, row_bytes,
-              [&](auto at) FRAZIL_INLINE { dot_rows_at<W, 1>(at, 0, n, row_bytes, query, dots, n); });
+              [&](auto at) FRAZIL_INLINE { dot_rows_at<W, 1>(at, {}, n, row_bytes, query, dots, n); });
 }
 
 std::size_t select(const std::int32_t* dots, std::size_t n, std::int32_t threshold, std::uint32_t* picked) {

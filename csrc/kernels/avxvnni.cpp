@@ -8,12 +8,12 @@ namespace {
 
 // The products of one row with each of Q queries, `query_stride` bytes apart, in 8 lanes to be summed.
 template <Width W, std::size_t Q>
-FRAZIL_INLINE inline void dot_row(const std::uint8_t* row, std::size_t row_bytes, std::ptrdiff_t ahead,
+FRAZIL_INLINE inline void dot_row(const std::uint8_t* row, std::size_t row_bytes, const Ahead& ahead,
                                   const std::int8_t* queries, std::size_t plane, __m256i (&sums)[Q]) {
   __m256i parts[Q][2];  // by planes
   for_each_index<2 * Q>([&](auto i) FRAZIL_INLINE { parts[i / 2][i % 2] = _mm256_setzero_si256(); });
   for (std::size_t i = 0; i < row_bytes; i += 32) {
-    if (i % 64 == 0) prefetch(row + i + ahead, 1);
+    if (i % 64 == 0) ask(ahead, row + i, 1);
     const __m256i bytes = load_bytes(row + i, row_bytes - i);
     for_each_index<planes(W)>([&](auto p) FRAZIL_INLINE {
       const __m256i codes = split<W>(bytes, p);
@@ -29,14 +29,15 @@ FRAZIL_INLINE inline void dot_row(const std::uint8_t* row, std::size_t row_bytes
 template <Width W>
 void dot_rows(const std::uint8_t* rows, std::ptrdiff_t stride, std::size_t n, std::size_t row_bytes,
               const std::int8_t* queries, std::size_t n_queries, std::int32_t* dots, std::size_t dots_stride,
-              std::ptrdiff_t ahead) {
+              const Ahead& ahead) {
   const std::size_t plane = plane_stride(row_bytes);
   in_blocks_of<4, 2, 1>(n_queries, [&](std::size_t q, auto count) FRAZIL_INLINE {
     const std::int8_t* const these = queries + q * planes(W) * plane;
-    const auto one = [&](const std::uint8_t* row, auto bytes, std::ptrdiff_t there, auto& sums)
+    const auto one = [&](const std::uint8_t* row, auto bytes, const Ahead& there, auto& sums)
                          FRAZIL_INLINE { dot_row<W>(row, bytes, there, these, plane, sums); };
     with_rows(rows, stride, [&](auto at) FRAZIL_INLINE {
-      dot_rows_by<RowVector, count>(one, at, q == 0 ? ahead : 0, n, row_bytes, dots + q * dots_stride, dots_stride);
+      dot_rows_by<RowVector, count>(one, at, q == 0 ? ahead : Ahead{}, n, row_bytes, dots + q * dots_stride,
+                                    dots_stride);
     });
   });
 }
@@ -44,10 +45,10 @@ void dot_rows(const std::uint8_t* rows, std::ptrdiff_t stride, std::size_t n, st
 template <Width W>
 void dot_picked(const std::uint8_t* rows, std::ptrdiff_t stride, const std::uint32_t* picked, std::size_t n,
                 std::size_t row_bytes, const std::int8_t* query, std::int32_t* dots) {
-  const auto one = [&](const std::uint8_t* row, auto bytes, std::ptrdiff_t ahead, auto& sums)
+  const auto one = [&](const std::uint8_t* row, auto bytes, const Ahead& ahead, auto& sums)
                        FRAZIL_INLINE { dot_row<W>(row, bytes, ahead, query, plane_stride(row_bytes), sums); };
   with_picked(rows, stride, picked, n, row_bytes,
-              [&](auto at) FRAZIL_INLINE { dot_rows_by<RowVector, 1>(one, at, 0, n, row_bytes, dots, n); });
+              [&](auto at) FRAZIL_INLINE { dot_rows_by<RowVector, 1>(one, at, {}, n, row_bytes, dots, n); });
 }
 
 template <Width W>

@@ -296,13 +296,13 @@ float32x4_t sketch_bounds(uint16x4_t sums, float32x4_t factor, float32x4_t error
 // of rows 8h … 8h + 7 at h.
 template <std::size_t Q>
 FRAZIL_INLINE inline void sketch_sums(const std::uint8_t* at, std::size_t bytes, const SketchQuery* queries,
-                                      std::ptrdiff_t ahead, uint16x8_t (&sums)[Q][8]) {
+                                      const Ahead& ahead, uint16x8_t (&sums)[Q][8]) {
   for_each_index<Q * 8>([&](auto i) FRAZIL_INLINE { sums[i / 8][i % 8] = vdupq_n_u16(0); });
   for (std::size_t j = 0; j < bytes; j += 4) {
     uint8x16_t eight[Q][4];  // entries, at most 8 * 31: they fit into bytes
     for_each_index<4>([&](auto t) FRAZIL_INLINE {
-      prefetch(at + t * kSketchRows + ahead, 1);  // no harm in what is being read, where nothing lies ahead
-      uint8x16_t low[Q], high[Q];                 // tables
+      ask(ahead, at + t * kSketchRows, 1);
+      uint8x16_t low[Q], high[Q];  // tables
       for_each_index<Q>([&](auto q) FRAZIL_INLINE {
         const std::uint8_t* const tables = queries[q].tables + 2 * (j + t) * kTableEntries;
         low[q] = load128(tables);
@@ -361,7 +361,7 @@ FRAZIL_INLINE inline void sketch_pick(const uint16x8_t (&sums)[8], const std::ui
 
 template <std::size_t Q>
 void sketch_select_some(const std::uint8_t* blocks, std::size_t n, const SketchShape& shape, const SketchQuery* queries,
-                        std::ptrdiff_t ahead, SketchPicks* picks) {
+                        const Ahead& ahead, SketchPicks* picks) {
   for (std::size_t q = 0; q < Q; ++q) picks[q].count = 0;
   for (std::size_t b = 0; b < n; ++b, blocks += shape.block_bytes()) {
     uint16x8_t sums[Q][8];
@@ -373,12 +373,12 @@ void sketch_select_some(const std::uint8_t* blocks, std::size_t n, const SketchS
 }
 
 void sketch_select(const std::uint8_t* blocks, std::size_t n, const SketchShape& shape, const SketchQuery* queries,
-                   std::size_t n_queries, std::ptrdiff_t ahead, SketchPicks* picks) {
+                   std::size_t n_queries, const Ahead& ahead, SketchPicks* picks) {
   std::size_t q = 0;
   for (; q + 2 <= n_queries; q += 2) {
-    sketch_select_some<2>(blocks, n, shape, queries + q, q == 0 ? ahead : 0, picks + q);
+    sketch_select_some<2>(blocks, n, shape, queries + q, q == 0 ? ahead : Ahead{}, picks + q);
   }
-  if (q < n_queries) sketch_select_some<1>(blocks, n, shape, queries + q, q == 0 ? ahead : 0, picks + q);
+  if (q < n_queries) sketch_select_some<1>(blocks, n, shape, queries + q, q == 0 ? ahead : Ahead{}, picks + q);
 }
 
 // ---------------------------------------------------------------- tiles: many queries

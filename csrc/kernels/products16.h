@@ -76,7 +76,7 @@ class SplitQuery {
 
 // The products of one row with each of Q queries, in lanes to be summed.
 template <class V, Width W, std::size_t Q>
-FRAZIL_INLINE inline void dot_row(const std::uint8_t* row, std::size_t row_bytes, std::ptrdiff_t ahead,
+FRAZIL_INLINE inline void dot_row(const std::uint8_t* row, std::size_t row_bytes, const Ahead& ahead,
                                   const SplitEntries (&queries)[Q], decltype(V::zero()) (&sums)[Q]) {
   using Vector = decltype(V::zero());
   constexpr std::size_t kBytes = 4 * V::kLanes, kPlanes = planes(W);
@@ -97,7 +97,7 @@ FRAZIL_INLINE inline void dot_row(const std::uint8_t* row, std::size_t row_bytes
     });
     const std::size_t end = smaller(row_bytes, j + kTogether);
     for (std::size_t i = j; i < end; i += kBytes) {
-      if (i % 64 == 0) prefetch(row + i + ahead, 1);
+      if (i % 64 == 0) ask(ahead, row + i, 1);
       const Vector bytes = V::load_bytes(row + i, row_bytes - i);
       for_each_index<kPlanes>([&](auto plane) FRAZIL_INLINE {
         const Vector levels = V::template split<W>(bytes, plane);
@@ -117,17 +117,17 @@ FRAZIL_INLINE inline void dot_row(const std::uint8_t* row, std::size_t row_bytes
 template <class V, Width W>
 void dot_rows(const std::uint8_t* rows, std::ptrdiff_t stride, std::size_t n, std::size_t row_bytes,
               const std::int8_t* queries, std::size_t n_queries, std::int32_t* dots, std::size_t dots_stride,
-              std::ptrdiff_t ahead) {
+              const Ahead& ahead) {
   const auto block = [&](std::size_t q, auto count) FRAZIL_INLINE {
     SplitQuery<W> split[count];
     SplitEntries entries[count];
     for_each_index<count>([&](auto i) FRAZIL_INLINE {
       entries[i] = split[i].split(queries + (q + i) * planes(W) * plane_stride(row_bytes), row_bytes);
     });
-    const auto one = [&](const std::uint8_t* row, auto bytes, std::ptrdiff_t there, auto& sums)
+    const auto one = [&](const std::uint8_t* row, auto bytes, const Ahead& there, auto& sums)
                          FRAZIL_INLINE { dot_row<V, W>(row, bytes, there, entries, sums); };
     with_rows(rows, stride, [&](auto at) FRAZIL_INLINE {
-      dot_rows_by<V, count>(one, at, q == 0 ? ahead : 0, n, row_bytes, dots + q * dots_stride, dots_stride);
+      dot_rows_by<V, count>(one, at, q == 0 ? ahead : Ahead{}, n, row_bytes, dots + q * dots_stride, dots_stride);
     });
   };
   if constexpr (V::template kInPairs<W>) {
@@ -142,10 +142,10 @@ void dot_picked(const std::uint8_t* rows, std::ptrdiff_t stride, const std::uint
                 std::size_t row_bytes, const std::int8_t* query, std::int32_t* dots) {
   SplitQuery<W> split;
   const SplitEntries entries[1] = {split.split(query, row_bytes)};
-  const auto one = [&](const std::uint8_t* row, auto bytes, std::ptrdiff_t ahead, auto& sums)
+  const auto one = [&](const std::uint8_t* row, auto bytes, const Ahead& ahead, auto& sums)
                        FRAZIL_INLINE { dot_row<V, W>(row, bytes, ahead, entries, sums); };
   with_picked(rows, stride, picked, n, row_bytes,
-              [&](auto at) FRAZIL_INLINE { dot_rows_by<V, 1>(one, at, 0, n, row_bytes, dots, n); });
+              [&](auto at) FRAZIL_INLINE { dot_rows_by<V, 1>(one, at, {}, n, row_bytes, dots, n); });
 }
 
 }  // namespace

@@ -20,7 +20,7 @@ namespace {
 // sums) gives a row's products with each of Q queries, and asks for what lies `ahead` line by line: all lines at once
 // are partly dropped.
 template <class V, std::size_t Q, class DotRow, class RowAt, class Bytes>
-FRAZIL_INLINE inline void some_rows_at_a_time(DotRow&& dot_row, RowAt&& row_at, std::ptrdiff_t ahead, std::size_t n,
+FRAZIL_INLINE inline void some_rows_at_a_time(DotRow&& dot_row, RowAt&& row_at, const Ahead& ahead, std::size_t n,
                                               Bytes row_bytes, std::int32_t* dots, std::size_t dots_stride) {
   for (std::size_t r = 0; r < n; r += V::kLanes) {
     const std::size_t here = smaller(V::kLanes, n - r);
@@ -46,7 +46,7 @@ FRAZIL_INLINE inline void some_rows_at_a_time(DotRow&& dot_row, RowAt&& row_at, 
 
 // The usual widths are compiled as constants.
 template <class V, std::size_t Q, class DotRow, class RowAt>
-void dot_rows_by(DotRow&& dot_row, RowAt&& row_at, std::ptrdiff_t ahead, std::size_t n, std::size_t row_bytes,
+void dot_rows_by(DotRow&& dot_row, RowAt&& row_at, const Ahead& ahead, std::size_t n, std::size_t row_bytes,
                  std::int32_t* dots, std::size_t dots_stride) {
   if (row_bytes == 128) {
     constexpr std::integral_constant<std::size_t, 128> kBytes{};

@@ -96,7 +96,7 @@ std::int32_t dot_row(const std::uint8_t* row, std::size_t row_bytes, const std::
 template <Width W>
 void dot_rows(const std::uint8_t* rows, std::ptrdiff_t stride, std::size_t n, std::size_t row_bytes,
               const std::int8_t* queries, std::size_t n_queries, std::int32_t* dots, std::size_t dots_stride,
-              std::ptrdiff_t) {
+              const Ahead&) {
   for (std::size_t r = 0; r < n; ++r, rows += stride) {
     for (std::size_t q = 0; q < n_queries; ++q) {
       dots[q * dots_stride + r] = dot_row<W>(rows, row_bytes, queries + q * planes(W) * plane_stride(row_bytes));
@@ -170,7 +170,7 @@ void sketch_select_one(const std::uint8_t* blocks, std::size_t n, const SketchSh
 }
 
 void sketch_select(const std::uint8_t* blocks, std::size_t n, const SketchShape& shape, const SketchQuery* queries,
-                   std::size_t n_queries, std::ptrdiff_t, SketchPicks* picks) {
+                   std::size_t n_queries, const Ahead&, SketchPicks* picks) {
   for (std::size_t q = 0; q < n_queries; ++q) sketch_select_one(blocks, n, shape, queries[q], picks[q]);
 }
 
@@ -187,7 +187,7 @@ template <Width W>
 void dot_tile(const std::uint8_t* tile, std::size_t n, std::size_t row_bytes, const std::int8_t* queries,
               std::size_t n_queries, std::int32_t* dots, std::size_t dots_stride, const std::int32_t*, bool* reached,
               const std::uint8_t*) {
-  dot_rows<W>(tile, static_cast<std::ptrdiff_t>(row_bytes), n, row_bytes, queries, n_queries, dots, dots_stride, 0);
+  dot_rows<W>(tile, static_cast<std::ptrdiff_t>(row_bytes), n, row_bytes, queries, n_queries, dots, dots_stride, {});
   std::fill(reached, reached + n_queries, true);
 }
 

@@ -37,7 +37,7 @@ struct NarrowTables {
 // query's i-th.
 template <class V, std::size_t Q, class Tables>
 FRAZIL_INLINE inline void sketch_sums(const std::uint8_t* at, std::size_t bytes, const Tables& tables,
-                                      std::ptrdiff_t ahead, SketchSums<V> (&sums)[Q]) {
+                                      const Ahead& ahead, SketchSums<V> (&sums)[Q]) {
   using Vector = decltype(V::zero());
   Vector all[Q], odd[Q];
   for_each_index<Q>([&](auto q) FRAZIL_INLINE { all[q] = odd[q] = V::zero(); });
@@ -45,7 +45,7 @@ FRAZIL_INLINE inline void sketch_sums(const std::uint8_t* at, std::size_t bytes,
     Vector eight[Q];  // entries, at most 8 * 31: they fit into bytes
     for_each_index<Q>([&](auto q) FRAZIL_INLINE { eight[q] = V::zero(); });
     for_each_index<4>([&](auto t) FRAZIL_INLINE {
-      if (ahead != 0) prefetch(at + t * kSketchRows + ahead, 1);
+      ask(ahead, at + t * kSketchRows, 1);
       const Vector codes = V::load(at + t * kSketchRows);
       const Vector low = V::low_nibbles(codes), high = V::high_nibbles(codes);
       for_each_index<Q>([&](auto q) FRAZIL_INLINE {

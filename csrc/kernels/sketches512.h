@@ -123,7 +123,7 @@ FRAZIL_INLINE inline void sketch_pick(const SketchSums<SketchVector>& sums, cons
 
 template <std::size_t Q, class Tables>
 void sketch_select_by(const std::uint8_t* blocks, std::size_t n, const SketchShape& shape, const SketchQuery* queries,
-                      const Tables& tables, std::ptrdiff_t ahead, SketchPicks* picks) {
+                      const Tables& tables, const Ahead& ahead, SketchPicks* picks) {
   for (std::size_t q = 0; q < Q; ++q) picks[q].count = 0;
   for (std::size_t b = 0; b < n; ++b, blocks += shape.block_bytes()) {
     SketchSums<SketchVector> sums[Q];
@@ -135,14 +135,14 @@ void sketch_select_by(const std::uint8_t* blocks, std::size_t n, const SketchSha
 }
 
 void sketch_select(const std::uint8_t* blocks, std::size_t n, const SketchShape& shape, const SketchQuery* queries,
-                   std::size_t n_queries, std::ptrdiff_t ahead, SketchPicks* picks) {
+                   std::size_t n_queries, const Ahead& ahead, SketchPicks* picks) {
   in_blocks_of<4, 2, 1>(n_queries, [&](std::size_t q, auto count) FRAZIL_INLINE {
     if (shape.bits <= WideTables<count>::kBits) {
       const WideTables<count> tables(queries + q, shape.bits);
-      sketch_select_by<count>(blocks, n, shape, queries + q, tables, q == 0 ? ahead : 0, picks + q);
+      sketch_select_by<count>(blocks, n, shape, queries + q, tables, q == 0 ? ahead : Ahead{}, picks + q);
     } else {
       const NarrowTables<SketchVector> tables{queries + q};
-      sketch_select_by<count>(blocks, n, shape, queries + q, tables, q == 0 ? ahead : 0, picks + q);
+      sketch_select_by<count>(blocks, n, shape, queries + q, tables, q == 0 ? ahead : Ahead{}, picks + q);
     }
   });
 }

@@ -286,13 +286,13 @@ struct SketchVector {
 
 template <std::size_t Q>
 void sketch_select_some(const std::uint8_t* blocks, std::size_t n, const SketchShape& shape, const SketchQuery* queries,
-                        std::ptrdiff_t ahead, SketchPicks* picks) {
+                        const Ahead& ahead, SketchPicks* picks) {
   for (std::size_t q = 0; q < Q; ++q) picks[q].count = 0;
   for (std::size_t b = 0; b < n; ++b, blocks += shape.block_bytes()) {
     for (std::size_t part = 0; part < kSketchRows; part += 16) {
       SketchSums<SketchVector> sums[Q];
       const NarrowTables<SketchVector> tables{queries};
-      sketch_sums(blocks + part, shape.bytes(), tables, part == 0 ? ahead : 0, sums);
+      sketch_sums(blocks + part, shape.bytes(), tables, part == 0 ? ahead : Ahead{}, sums);
       for (std::size_t q = 0; q < Q; ++q) {
         SketchPicks& to = picks[q];
         std::uint16_t in_order[16];
@@ -321,9 +321,9 @@ void sketch_select_some(const std::uint8_t* blocks, std::size_t n, const SketchS
 }
 
 void sketch_select(const std::uint8_t* blocks, std::size_t n, const SketchShape& shape, const SketchQuery* queries,
-                   std::size_t n_queries, std::ptrdiff_t ahead, SketchPicks* picks) {
+                   std::size_t n_queries, const Ahead& ahead, SketchPicks* picks) {
   in_blocks_of<2, 1>(n_queries, [&](std::size_t q, auto count) FRAZIL_INLINE {
-    sketch_select_some<count>(blocks, n, shape, queries + q, q == 0 ? ahead : 0, picks + q);
+    sketch_select_some<count>(blocks, n, shape, queries + q, q == 0 ? ahead : Ahead{}, picks + q);
   });
 }
 

@@ -71,18 +71,17 @@ std::int32_t lacking(const std::int8_t* query, std::size_t row_bytes) {
 
 // ---------------------------------------------------------------- one query against rows where they lie
 
-// Fills dots[r] for the rows at row_at(r), four at a time as long as there are so many, asking for what lies `ahead` of
-// each, if that is not 0: products(rows, sums) gives each of four rows' products with the query, in 4 lanes to be
-// summed.
+// Fills dots[r] for the rows at row_at(r), four at a time as long as there are so many, asking for what lies `ahead`:
+// products(rows, sums) gives each of four rows' products with the query, in 4 lanes to be summed.
 template <class Products, class RowAt, class Bytes>
-FRAZIL_INLINE inline void four_rows_at_a_time(Products&& products, RowAt row_at, std::ptrdiff_t ahead, std::size_t& r,
+FRAZIL_INLINE inline void four_rows_at_a_time(Products&& products, RowAt row_at, const Ahead& ahead, std::size_t& r,
                                               std::size_t n, Bytes row_bytes, int32x4_t lack, std::int32_t* dots) {
   for (; r + 4 <= n; r += 4) {
     const std::uint8_t* rows[4];
     int32x4_t sums[4];
     for_each_index<4>([&](auto i) FRAZIL_INLINE {
       rows[i] = row_at(r + i);
-      if (ahead != 0) prefetch(rows[i] + ahead, row_bytes);
+      ask(ahead, rows[i], row_bytes);
     });
     products(rows, sums);
     vst1q_s32(dots + r, vaddq_s32(sum_each(sums), lack));
@@ -90,7 +89,7 @@ FRAZIL_INLINE inline void four_rows_at_a_time(Products&& products, RowAt row_at,
 }
 
 template <class Unit, Width W, class RowAt>
-void dot_rows_at(RowAt row_at, std::ptrdiff_t ahead, std::size_t n, std::size_t row_bytes, const std::int8_t* query,
+void dot_rows_at(RowAt row_at, const Ahead& ahead, std::size_t n, std::size_t row_bytes, const std::int8_t* query,
                  std::int32_t* dots) {
   const std::int8_t* const second = query + (W == kInt8 ? 0 : plane_stride(row_bytes));
   const int32x4_t lack = vdupq_n_s32(lacking<Unit::bias(W), W>(query, row_bytes));
@@ -147,10 +146,10 @@ void dot_rows_at(RowAt row_at, std::ptrdiff_t ahead, std::size_t n, std::size_t 
 template <class Unit, Width W>
 void dot_rows(const std::uint8_t* rows, std::ptrdiff_t stride, std::size_t n, std::size_t row_bytes,
               const std::int8_t* queries, std::size_t n_queries, std::int32_t* dots, std::size_t dots_stride,
-              std::ptrdiff_t ahead) {
+              const Ahead& ahead) {
   for (std::size_t q = 0; q < n_queries; ++q, queries += planes(W) * plane_stride(row_bytes), dots += dots_stride) {
     with_rows(rows, stride, [&](auto at) FRAZIL_INLINE {
-      dot_rows_at<Unit, W>(at, q == 0 ? ahead : 0, n, row_bytes, queries, dots);
+      dot_rows_at<Unit, W>(at, q == 0 ? ahead : Ahead{}, n, row_bytes, queries, dots);
     });
   }
 }
@@ -159,7 +158,7 @@ template <class Unit, Width W>
 void dot_picked(const std::uint8_t* rows, std::ptrdiff_t stride, const std::uint32_t* picked, std::size_t n,
                 std::size_t row_bytes, const std::int8_t* query, std::int32_t* dots) {
   with_picked(rows, stride, picked, n, row_bytes,
-              [&](auto at) FRAZIL_INLINE { dot_rows_at<Unit, W>(at, 0, n, row_bytes, query, dots); });
+              [&](auto at) FRAZIL_INLINE { dot_rows_at<Unit, W>(at, {}, n, row_bytes, query, dots); });
 }
 
 // ---------------------------------------------------------------- tiles

@@ -29,7 +29,10 @@ inline std::size_t block_rows(const Format& format) {
 class BlockDots {
  public:
   BlockDots(const Kernels& kernels, const Format& format)
-      : kernels_(kernels), format_(format), reached_(std::make_unique<bool[]>(kernels.tiles->at_once)) {}
+      : kernels_(kernels),
+        format_(format),
+        ahead_(block_rows(format) * format.row_bytes()),
+        reached_(std::make_unique<bool[]>(kernels.tiles->at_once)) {}
 
   // Calls fn(q, dots) for the queries first … last - 1, in order; dots[r] is for row r < n of the block. A query none
   // of whose dots is at least least[q - first] may be left out. `more`: the rows after these are likely to be next.
@@ -41,7 +44,7 @@ class BlockDots {
     if (last - first < tiles.queries) {
       const std::size_t dots_stride = (n + kAlign - 1) / kAlign * kAlign;
       dots_.resize((last - first) * dots_stride);
-      const std::ptrdiff_t ahead = more && ahead_.next() ? prefetch_distance(row_bytes, stride) : 0;
+      const Ahead ahead = more ? asked_for(row_bytes, stride) : Ahead{};
       parallel::checkpoint();
       kernels_.dot_rows[format_.width](rows, stride, n, row_bytes, queries.integer(first), last - first, dots_.data(),
                                        dots_stride, ahead);
@@ -68,6 +71,12 @@ class BlockDots {
   }
 
  private:
+  Ahead asked_for(std::size_t row_bytes, std::ptrdiff_t stride) {
+    Ahead::Way way = ahead_.next();
+    if (way == Ahead::kSpread && stride != static_cast<std::ptrdiff_t>(row_bytes)) way = Ahead::kInOrder;
+    return {way, static_cast<std::ptrdiff_t>((kPrefetchBytes + row_bytes - 1) / row_bytes) * stride};
+  }
+
   const Kernels& kernels_;
   const Format& format_;
   static constexpr std::size_t kAlign = 16;  // dots in a cache line

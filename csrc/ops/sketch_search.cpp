@@ -52,7 +52,7 @@ struct Task {
       return score;
     }
     std::int32_t dot = 0;
-    kernels.dot_rows[format.width](codes.row(row), 0, 1, format.row_bytes(), queries.integer(q), 1, &dot, 1, 0);
+    kernels.dot_rows[format.width](codes.row(row), 0, 1, format.row_bytes(), queries.integer(q), 1, &dot, 1, {});
     return queries.score(q, dot);
   }
 };
@@ -71,7 +71,8 @@ class SketchScan {
         rows_(kChunkRows * kQueriesAtOnce),
         bounds_(rows_.size()),
         dots_(kScoredAtOnce),
-        good_(kScoredAtOnce) {
+        good_(kScoredAtOnce),
+        ahead_(kChunkBlocks * task.sketch.shape.block_bytes()) {
     for (std::size_t i = 0; i < kQueriesAtOnce; ++i) {
       picked_[i] = {kLowest, 0, rows_.data() + i * kChunkRows, bounds_.data() + i * kChunkRows};
     }
@@ -86,13 +87,13 @@ class SketchScan {
   void chunk(std::size_t row, std::size_t end) {
     const std::size_t blocks = (end - row + kSketchRows - 1) / kSketchRows;
     const std::uint8_t* const data = task_.sketch.block(row / kSketchRows);
-    const std::ptrdiff_t ahead = ahead_.next() ? static_cast<std::ptrdiff_t>(kPrefetchBytes) : 0;
+    const Ahead ahead{ahead_.next(), static_cast<std::ptrdiff_t>(kPrefetchBytes)};
     for (std::size_t i = 0; i < states_.size(); i += kQueriesAtOnce) {
       const std::size_t n = std::min(kQueriesAtOnce, states_.size() - i);
       parallel::checkpoint();
       for (std::size_t q = 0; q < n; ++q) picked_[q].least = shared_[i + q].load(std::memory_order_relaxed);
       task_.kernels.sketch_select(data, blocks, task_.sketch.shape, task_.ready.queries(first_ + i), n,
-                                  i == 0 ? ahead : 0, picked_.data());
+                                  i == 0 ? ahead : Ahead{}, picked_.data());
       for (std::size_t q = 0; q < n; ++q) {
         if (picked_[q].count > 0) take(i + q, picked_[q], row, end);
       }

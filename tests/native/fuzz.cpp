@@ -204,12 +204,13 @@ void Fuzzer::dot(Decoder& decoder) {
   const std::size_t n = decoder.below(70);
   const Bytes rows = decoder.bytes(n * format.row_bytes());
   const std::size_t n_queries = 1 + decoder.below(6), beside = decoder.below(20);
+  const auto way = static_cast<Ahead::Way>(decoder.below(3));
   const auto queries = decoder.integer_queries(n_queries, format);
   shape("dot_rows", format, n, n_queries, layout);
   compare(1, [&](const Kernels& kernels) {
     std::size_t stride = 0;
     const bool kept = stage_.dot_rows(kernels.dot_rows[format.width], rows.data(), n, format, queries.data(), n_queries,
-                                      beside, true, stride, layout);
+                                      beside, way, stride, layout);
     report_.check(kept, "nothing is written between the dots");
   });
   std::vector<std::uint32_t> picked(n == 0 ? 0 : decoder.below(70));
@@ -225,14 +226,14 @@ void Fuzzer::dot(Decoder& decoder) {
 void Fuzzer::tile(Decoder& decoder) {
   const Format format = decoder.format();
   const Layout layout = decoder.layout();
-  const std::size_t n = 1 + decoder.below(70), n_queries = 1 + decoder.below(16), beside = decoder.below(20);
+  const std::size_t n = 1 + decoder.below(70), n_queries = 1 + decoder.below(50), beside = decoder.below(20);
   const Bytes rows = decoder.bytes(n * format.row_bytes());
   const auto queries = decoder.integer_queries(n_queries, format);
   shape("tiles", format, n, n_queries, layout);
   std::vector<std::int32_t> dots, least;
   std::size_t dots_stride = 0;
-  stage_.dot_rows(sets_.scalar->dot_rows[format.width], rows.data(), n, format, queries.data(), n_queries, 0, false,
-                  dots_stride, {});
+  stage_.dot_rows(sets_.scalar->dot_rows[format.width], rows.data(), n, format, queries.data(), n_queries, 0,
+                  Ahead::kNothing, dots_stride, {});
   const auto* const all = reinterpret_cast<const std::int32_t*>(stage_.output(0).data());
   dots.assign(all, all + n_queries * n);
   for (std::size_t q = 0; q < n_queries; ++q) {

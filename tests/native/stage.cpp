@@ -70,7 +70,7 @@ bool untouched(const std::int32_t* dots, std::size_t n, std::size_t n_queries, s
 }  // namespace
 
 bool Stage::dot_rows(Kernels::DotRows* kernel, const std::uint8_t* rows, std::size_t n, const Format& format,
-                     const std::int8_t* queries, std::size_t n_queries, std::size_t beside, bool ask,
+                     const std::int8_t* queries, std::size_t n_queries, std::size_t beside, Ahead::Way ask,
                      std::size_t& dots_stride, const Layout& layout) {
   std::ptrdiff_t stride = 0;
   const std::uint8_t* const at = place_rows(rows, n, format.row_bytes(), layout, stride);
@@ -78,7 +78,7 @@ bool Stage::dot_rows(Kernels::DotRows* kernel, const std::uint8_t* rows, std::si
   const std::size_t n_dots = (n_queries - 1) * dots_stride + n;
   std::int32_t* const dots = out<std::int32_t>(0, n_dots, layout.side);
   kernel(at, stride, n, format.row_bytes(), placed(query_, queries, n_queries * query_entries(format), layout.side),
-         n_queries, dots, dots_stride, ask ? 3 * stride : 0);
+         n_queries, dots, dots_stride, {ask, 3 * stride});
   return untouched(dots, n, n_queries, beside);
 }
 
@@ -132,7 +132,7 @@ void Stage::sketch_select(Kernels::SketchSelect* kernel, const std::uint8_t* blo
     picks[q] = {least[q], n * kSketchRows + 1, out<std::uint32_t>(2 * q, n * kSketchRows, side),
                 out<float>(2 * q + 1, n * kSketchRows, side)};
   }
-  kernel(at, n, shape, copies, n_queries, n_queries % 2 == 0 ? 4096 : 0, picks);
+  kernel(at, n, shape, copies, n_queries, {kWays[n_queries % std::size(kWays)], 4096}, picks);
   for (std::size_t q = 0; q < n_queries; ++q) counts[q] = picks[q].count;
 }
 

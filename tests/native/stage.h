@@ -7,6 +7,9 @@
 
 namespace frazil::native {
 
+// How memory may be asked for ahead.
+inline constexpr Ahead::Way kWays[] = {Ahead::kNothing, Ahead::kInOrder, Ahead::kSpread};
+
 class Stage {
  public:
   // `rows` are n rows of row_bytes bytes, side by side: they are copied to where the layout has them. What a kernel has
@@ -20,7 +23,7 @@ class Stage {
   // The dots are in output(0), `dots_stride` numbers from query to query; false if any of the `beside` numbers between
   // two queries' has changed. `ask`: for memory ahead.
   bool dot_rows(Kernels::DotRows* kernel, const std::uint8_t* rows, std::size_t n, const Format& format,
-                const std::int8_t* queries, std::size_t n_queries, std::size_t beside, bool ask,
+                const std::int8_t* queries, std::size_t n_queries, std::size_t beside, Ahead::Way ask,
                 std::size_t& dots_stride, const Layout& layout);
   void dot_picked(Kernels::DotPicked* kernel, const std::uint8_t* rows, std::size_t n, const Format& format,
                   const std::int8_t* query, const std::uint32_t* picked, std::size_t n_picked, const Layout& layout);

@@ -199,7 +199,7 @@ class FormatSweep {
         report_.now.queries = count;
         const bool kept =
             stage_.dot_rows(kernels.dot_rows[width_], codes_.data(), n, format_, queries.data() + first * entries,
-                            count, turn % 3 * 5, turn % 2 == 0, stride, layout);
+                            count, turn % 3 * 5, kWays[turn % std::size(kWays)], stride, layout);
         report_.check(kept, "nothing is written between the dots");
         for (std::size_t q = 0; q < count; ++q) {
           const std::uint8_t* const dots = stage_.output(0).data() + q * stride * sizeof(std::int32_t);
@@ -233,8 +233,8 @@ class FormatSweep {
   // Of each query with all rows, as scalar has them.
   std::vector<std::vector<std::int32_t>> dots_of(const std::vector<std::int8_t>& queries, std::size_t n) {
     std::size_t stride = 0;
-    stage_.dot_rows(sets_.scalar->dot_rows[width_], codes_.data(), most_, format_, queries.data(), n, 0, false, stride,
-                    {});
+    stage_.dot_rows(sets_.scalar->dot_rows[width_], codes_.data(), most_, format_, queries.data(), n, 0,
+                    Ahead::kNothing, stride, {});
     const auto all = copy_of<std::int32_t>(stage_.output(0));
     std::vector<std::vector<std::int32_t>> dots;
     for (std::size_t q = 0; q < n; ++q) {

@@ -13,18 +13,19 @@ struct Clock {
 
 // What a scan does after its trial, if a block takes so long; one in forty, and all of the first, take a hundred times
 // as long, as where a page is not in memory yet.
-bool chosen(double with, double without, Report& report) {
-  AheadTrialBy<Clock> trial;
-  std::size_t asked = 0;
-  bool last = false;
+Ahead::Way chosen(double in_order, double nothing, double spread, Report& report) {
+  AheadTrialBy<Clock> trial(std::size_t{1} << 15);  // eight blocks a turn
+  std::size_t tried[3] = {};
+  Ahead::Way last = Ahead::kNothing;
   for (std::size_t block = 0; block < 1000; ++block) {
-    const bool asks = trial.next();
-    if (block < 128) asked += asks;
-    if (block > 200) report.check(asks == last, "a scan keeps to what it has chosen");
-    last = asks;
-    Clock::seconds += (asks ? with : without) * (block < 8 || block % 40 == 7 ? 100 : 1);
+    const Ahead::Way way = trial.next();
+    if (block < 144) ++tried[way];
+    if (block > 200) report.check(way == last, "a scan keeps to what it has chosen");
+    last = way;
+    const double time = way == Ahead::kInOrder ? in_order : way == Ahead::kSpread ? spread : nothing;
+    Clock::seconds += time * (block < 8 || block % 40 == 7 ? 100 : 1);
   }
-  report.check(asked == 64, "half of the trial's blocks ask");
+  report.check(tried[0] == 48 && tried[1] == 48 && tried[2] == 48, "each way is tried as often");
   return last;
 }
 
@@ -32,9 +33,10 @@ bool chosen(double with, double without, Report& report) {
 
 void check_trials(Report& report) {
   report.begin("no set", "asking ahead");
-  report.check(chosen(1.0, 1.5, report), "asking is chosen where it is faster");
-  report.check(!chosen(1.5, 1.0, report), "and not where it is slower");
-  report.check(chosen(1.0, 1.0, report), "and where it makes no difference");
+  report.check(chosen(1.0, 1.5, 1.2, report) == Ahead::kInOrder, "asking in order is chosen where it is fastest");
+  report.check(chosen(1.5, 1.0, 1.2, report) == Ahead::kNothing, "and nothing");
+  report.check(chosen(1.5, 1.2, 1.0, report) == Ahead::kSpread, "and asking for several pages");
+  report.check(chosen(1.0, 1.0, 1.0, report) == Ahead::kInOrder, "asking in order, where it makes no difference");
 }
 
 }  // namespace frazil::native
