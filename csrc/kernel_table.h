@@ -150,8 +150,8 @@ struct Kernels {
   SketchRows* sketch_rows[kWidths] = {};
 
   // For each of the queries, writes the numbers, ascending, and the bounds of the rows of n blocks whose bound is
-  // greater than the query's `least`, and how many; asks for what lies `ahead`. Each query's picks
-  // have room for all rows of the blocks.
+  // greater than the query's `least`, and how many; asks for what lies `ahead`. Each query's picks have room for all
+  // rows of the blocks.
   using SketchSelect = void(const std::uint8_t* blocks, std::size_t n, const SketchShape& shape,
                             const SketchQuery* queries, std::size_t n_queries, const Ahead& ahead, SketchPicks* picks);
   SketchSelect* sketch_select = {};
