@@ -90,6 +90,9 @@ struct Refinement {
   return change;
 }
 
+// What Kernels::dot_peak is given.
+static constexpr std::size_t kPeakBytes = 512, kPeakSums = 1024;
+
 struct Kernels {
   const char* name = {};
 
@@ -159,8 +162,8 @@ struct Kernels {
   const TileKernels* tiles = {};
 
   // Multiplies codes with a query and sums the products up, at the rate that the unit has at most, reading no memory to
-  // speak of: what tiles are measured against. codes: 512 bytes, query: 512, sums: 1024 numbers, to be carried on
-  // from and left. Returns how many products.
+  // speak of: what tiles are measured against. codes, query: kPeakBytes, sums: kPeakSums numbers, to be
+  // carried on from and left. Returns how many products.
   using DotPeak = std::uint64_t(std::uint64_t rounds, const std::uint8_t* codes, const std::int8_t* query,
                                 std::int32_t* sums);
   DotPeak* dot_peak = {};

@@ -59,8 +59,8 @@ std::uint64_t read_rows(const std::uint8_t* at, std::size_t n, std::size_t kept,
 
 std::uint64_t dot_peak(std::uint64_t rounds, unsigned threads) {
   const Kernels& kernels = dispatch::table();
-  alignas(64) std::array<std::uint8_t, 512> codes;
-  alignas(64) std::array<std::int8_t, 512> query;
+  alignas(64) std::array<std::uint8_t, kPeakBytes> codes;
+  alignas(64) std::array<std::int8_t, kPeakBytes> query;
   for (std::size_t i = 0; i < codes.size(); ++i) codes[i] = static_cast<std::uint8_t>(i % 16);
   for (std::size_t i = 0; i < query.size(); ++i) query[i] = static_cast<std::int8_t>(i % 128);
   std::atomic<std::uint64_t> products{0};
@@ -68,7 +68,7 @@ std::uint64_t dot_peak(std::uint64_t rounds, unsigned threads) {
   parallel::run(threads, [&](unsigned) {
     std::size_t begin = 0, end = 0;
     while (shares.next(begin, end)) {
-      alignas(64) std::array<std::int32_t, 1024> sums;
+      alignas(64) std::array<std::int32_t, kPeakSums> sums;
       for (std::size_t i = 0; i < sums.size(); ++i) sums[i] = static_cast<std::int32_t>(i);
       products += kernels.dot_peak(rounds, codes.data(), query.data(), sums.data());
     }

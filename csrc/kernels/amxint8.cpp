@@ -87,9 +87,11 @@ void dot_registers(const std::uint8_t* group, std::size_t row_bytes, const std::
 
 // Whether any of n dots, a multiple of 32, is at least `least`.
 bool reaches(const std::int32_t* dots, std::size_t n, std::int32_t least) {
-  __m512i most = _mm512_loadu_si512(dots);
-  for (std::size_t r = 16; r < n; r += 16) most = _mm512_max_epi32(most, _mm512_loadu_si512(dots + r));
-  return _mm512_cmpge_epi32_mask(most, _mm512_set1_epi32(least)) != 0;
+  __m512i most = TileVector::load(dots);
+  for (std::size_t r = TileVector::kLanes; r < n; r += TileVector::kLanes) {
+    most = TileVector::larger(most, TileVector::load(dots + r));
+  }
+  return TileVector::reaches(most, least);
 }
 
 template <Width W>
@@ -108,8 +110,8 @@ void dot_whole_tile(const std::uint8_t* tile, std::size_t n, std::size_t row_byt
       ready = block;
     }
     const UpcomingLines<W> upcoming(q == 0 ? ahead : nullptr, tile);
+    const auto dot = block > kLines ? dot_registers<W, true> : dot_registers<W, false>;
     for (std::size_t r = 0; r < n; r += kGroup) {
-      const auto dot = block > kLines ? dot_registers<W, true> : dot_registers<W, false>;
       dot(tile + r / kGroup * group_bytes, row_bytes, queries + q * query_stride, dots + q * dots_stride + r,
           dots_stride, upcoming.after(r * row_bytes));
     }

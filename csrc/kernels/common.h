@@ -17,11 +17,19 @@
 #else
 #define FRAZIL_INLINE __attribute__((always_inline))
 // The vector has its value now, in a register. GCC 12 otherwise gathers a loop's products first and copies each sum to
-// another register and back.
+// another register and back. (The cast: Clang's lambdas do not capture what stands in an asm statement alone.)
 #if defined(__aarch64__)
-#define FRAZIL_IN_PLACE(vector) __asm__ volatile("" : "+w"(vector))
+#define FRAZIL_IN_PLACE(vector)          \
+  do {                                   \
+    static_cast<void>(vector);           \
+    __asm__ volatile("" : "+w"(vector)); \
+  } while (false)
 #else
-#define FRAZIL_IN_PLACE(vector) __asm__("" : "+v"(vector))
+#define FRAZIL_IN_PLACE(vector) \
+  do {                          \
+    static_cast<void>(vector);  \
+    __asm__("" : "+v"(vector)); \
+  } while (false)
 #endif
 #endif
 

@@ -36,11 +36,7 @@ FRAZIL_INLINE inline void transpose(Load&& load, std::size_t steps, std::size_t 
     v[4 * i + 1] = _mm512_unpackhi_epi64(low[0], low[1]);
     v[4 * i + 2] = _mm512_unpacklo_epi64(high[0], high[1]);
     v[4 * i + 3] = _mm512_unpackhi_epi64(high[0], high[1]);
-    // A reference to each: Clang does not capture what is in an asm statement only.
-    for_each_index<4>([&](auto c) FRAZIL_INLINE {
-      [[maybe_unused]] __m512i& here = v[4 * i + c];
-      FRAZIL_IN_PLACE(here);
-    });
+    for_each_index<4>([&](auto c) FRAZIL_INLINE { FRAZIL_IN_PLACE(v[4 * i + c]); });
   });
   const auto put = [&](std::size_t step, __m512i bytes) FRAZIL_INLINE {
     if (step >= steps) return;

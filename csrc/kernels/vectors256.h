@@ -83,11 +83,7 @@ FRAZIL_INLINE inline void transpose(Load&& load, std::size_t steps, std::uint8_t
     v[4 * i + 1] = _mm256_unpackhi_epi64(low[0], low[1]);
     v[4 * i + 2] = _mm256_unpacklo_epi64(high[0], high[1]);
     v[4 * i + 3] = _mm256_unpackhi_epi64(high[0], high[1]);
-    // A reference to each: Clang does not capture what is in an asm statement only.
-    for_each_index<4>([&](auto c) FRAZIL_INLINE {
-      [[maybe_unused]] __m256i& here = v[4 * i + c];
-      FRAZIL_IN_PLACE(here);
-    });
+    for_each_index<4>([&](auto c) FRAZIL_INLINE { FRAZIL_IN_PLACE(v[4 * i + c]); });
   });
   for_each_index<4>([&](auto c) FRAZIL_INLINE {
     if (c < steps) put(_mm256_permute2x128_si256(v[c], v[4 + c], 0x20), to + 64 * c);

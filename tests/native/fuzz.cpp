@@ -204,7 +204,7 @@ void Fuzzer::dot(Decoder& decoder) {
   const std::size_t n = decoder.below(70);
   const Bytes rows = decoder.bytes(n * format.row_bytes());
   const std::size_t n_queries = 1 + decoder.below(6), beside = decoder.below(20);
-  const auto way = static_cast<Ahead::Way>(decoder.below(3));
+  const auto way = kWays[decoder.below(std::size(kWays))];
   const auto queries = decoder.integer_queries(n_queries, format);
   shape("dot_rows", format, n, n_queries, layout);
   compare(1, [&](const Kernels& kernels) {

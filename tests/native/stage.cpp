@@ -181,9 +181,9 @@ bool Stage::tile(const TileKernels& tiles, Width width, const std::uint8_t* rows
 std::uint64_t Stage::dot_peak(Kernels::DotPeak* kernel, std::uint64_t rounds, const std::uint8_t* codes,
                               const std::int8_t* query, Side side) {
   used_ = 0;
-  std::int32_t* const sums = out<std::int32_t>(0, 1024, side);
-  std::fill(sums, sums + 1024, 0);
-  return kernel(rounds, placed(rows_, codes, 512, side), placed(query_, query, 512, side), sums);
+  std::int32_t* const sums = out<std::int32_t>(0, kPeakSums, side);
+  std::fill(sums, sums + kPeakSums, 0);
+  return kernel(rounds, placed(rows_, codes, kPeakBytes, side), placed(query_, query, kPeakBytes, side), sums);
 }
 
 bool Stage::intact() const {

@@ -26,7 +26,7 @@ constexpr std::size_t kQueries = 13;
 // Of a tile: whole blocks of every set's and what may be left over.
 constexpr std::size_t kTileQueries[] = {1,  2,  3,  4,  5,  6,  7,  8,  9,  10, 11, 12,
                                         13, 15, 16, 17, 28, 31, 32, 33, 37, 38, 45, 49};
-constexpr std::size_t kMostTileQueries = 49;
+constexpr std::size_t kMostTileQueries = kTileQueries[std::size(kTileQueries) - 1];
 constexpr std::size_t kFloatQueries = 5;
 constexpr Layout kLayouts[] = {
     {0, false, Side::kEnd, 0}, {0, false, Side::kStart, 0}, {1, false, Side::kEnd, 0},    {37, true, Side::kStart, 0},
