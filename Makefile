@@ -68,9 +68,9 @@ fuzz: build/fuzz/.built
 	mkdir -p build/fuzz/corpus
 	build/fuzz/tests/native/frazil_fuzz -max_total_time=$(FUZZ_SECONDS) -max_len=4096 -len_control=0 -artifact_prefix=build/fuzz/ build/fuzz/corpus
 
-# The bench's tests once more, with the other libraries that it can measure.
+# The bench's tests of the other libraries that it can measure, with these.
 test-peers: $(VENV)/.test $(VENV)/.peers
-	$(BIN)/python -m pytest tests/test_bench.py
+	$(BIN)/python -m pytest tests/test_bench.py -k "peer or packer"
 
 bench: $(VENV)/.bench
 	$(BIN)/frazil bench

@@ -22,7 +22,10 @@ GOLDEN = ROOT / "tests" / "native" / "golden"
 
 
 class Emulated(NamedTuple):
-    """A CPU that qemu plays; it must run all sets that are compiled in but those that it lacks."""
+    """A CPU that qemu plays; it must run all sets that are compiled in but those that it lacks.
+
+    Its best one is tested, beside `scalar`: the others are on a CPU that lacks that one, or on this machine's.
+    """
 
     preset: str
     cpu: str
@@ -79,7 +82,7 @@ def sets(output, what):
 
 
 def check_counts(output, expected):
-    """See that each of the sets, and no other, was checked, and nothing failed."""
+    """See that each of the sets, and no other, was checked, and that nothing failed."""
     counts = re.findall(r"^(\w+): (\d+) of \d+ slots its own, (\d+) passed, (\d+) failed$", output, re.MULTILINE)
     assert [name for name, *_ in counts] == expected, output
     for name, own, passed, failed in counts:
@@ -98,12 +101,12 @@ def test_here():
 @pytest.mark.parametrize("emulated", EMULATED, ids=lambda e: e.cpu)
 def test_emulated(emulated):
     command = [*emulator(emulated.preset, emulated.cpu), program(emulated.preset)]
-    compiled = sets(run(*command, "--list").stdout, "compiled in")
-    required = [name for name in compiled if name not in emulated.lacks]
-    done = run(*command, "--emulated", "--quick", "--require", ",".join(required))
+    listing = run(*command, "--list").stdout
+    runnable = [name for name in sets(listing, "compiled in") if name not in emulated.lacks]
+    assert sets(listing, "runnable") == runnable
+    done = run(*command, "--emulated", "--quick", "--only", runnable[0])
     assert done.returncode == 0, done.stdout + done.stderr
-    assert sets(done.stdout, "runnable") == required
-    check_counts(done.stdout, required)
+    check_counts(done.stdout, runnable[:1])
 
 
 @pytest.mark.soak

@@ -21,7 +21,7 @@ constexpr const char* kUsage =
     "  --require A,B,C      fail unless these sets run here\n"
     "  --only SET           test one set alone\n"
     "  --quick              fewer sizes, for emulators; the golden digests are the same\n"
-    "  --emulated           no fork: qemu-user cannot start threads in the child of a process with threads\n"
+    "  --emulated           not the tests by many threads: slow, and an emulator's threads are not the CPU's\n"
     "  --threads            only whole operations, by many threads at once: for ThreadSanitizer\n"
     "  --fuzz SECONDS       only inputs made at random, for so long\n"
     "  --seed N             of the first of them; each counts on by one\n"
@@ -88,6 +88,7 @@ Options parse(int argc, char** argv) {
   if (options.writing && (options.quick || options.threads || options.fuzz)) {
     fail_usage("--write-golden: only with all tests, or digests are left out");
   }
+  if (options.threads && options.emulated) fail_usage("--threads: not with --emulated, which leaves these tests out");
   return options;
 }
 
@@ -127,7 +128,7 @@ int run(const Options& options) {
       run_operations(sets, report, operations, options.quick);
       check_trials(report);
     }
-    run_threads(sets, report, operations, options.quick, !options.emulated);
+    if (!options.emulated) run_threads(sets, report, operations, options.quick);
     kernels.finish();
     operations.finish();
   }

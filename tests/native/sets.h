@@ -40,7 +40,7 @@ void sweep_selections(const Sets& sets, Report& report, Golden& golden, bool qui
 void check_trials(Report& report);
 
 // Many threads at once, and a forked child.
-void run_threads(const Sets& sets, Report& report, Golden& golden, bool quick, bool forks);
+void run_threads(const Sets& sets, Report& report, Golden& golden, bool quick);
 
 // Whole operations, by the set that is forced, with one and several threads.
 void run_operations(const Sets& sets, Report& report, Golden& golden, bool quick);

@@ -27,7 +27,7 @@ std::size_t wrong_digests(Operations& operations, const std::vector<std::uint64_
 
 }  // namespace
 
-void run_threads(const Sets& sets, Report& report, Golden& golden, bool quick, bool forks) {
+void run_threads(const Sets& sets, Report& report, Golden& golden, bool quick) {
   const unsigned n_callers = quick ? 2 : 6;
   for (const Set& set : sets.tested) {
     dispatch::force(set.name);
@@ -46,10 +46,7 @@ void run_threads(const Sets& sets, Report& report, Golden& golden, bool quick, b
     }
     for (std::thread& thread : threads) thread.join();
     report.check(wrong == 0, "every thread gets the same");
-#if defined(_WIN32)
-    (void)forks;
-#else
-    if (!forks) continue;
+#if !defined(_WIN32)
     const pid_t child = fork();  // the pool's threads do not come with it
     if (child == 0) _exit(wrong_digests(*callers[0], expected, 0) == 0 ? 0 : 1);
     int status = 0;
