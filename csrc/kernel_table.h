@@ -97,9 +97,10 @@ struct Kernels {
   const char* name = {};
 
   // Packs rows of floats until a row whose sum of squares is out of range (or NaN); returns how many rows were packed.
-  // `stride` is the distance in bytes between rows; the values of a row are adjacent.
+  // `stride` is the distance in bytes between rows; the values of a row are adjacent. Later rows are asked for as
+  // `ahead` says.
   using Pack = std::size_t(const std::byte* x, std::ptrdiff_t stride, std::size_t n, std::size_t dim,
-                           double steps_per_unit, std::uint8_t* out);
+                           double steps_per_unit, std::uint8_t* out, const RowsAhead& ahead);
   Pack* pack_half[kWidths] = {};
   Pack* pack_bfloat16[kWidths] = {};
   Pack* pack_single[kWidths] = {};

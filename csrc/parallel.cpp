@@ -319,14 +319,14 @@ void run(unsigned slots, const std::function<void(unsigned)>& fn) {
 }
 
 std::size_t first_stop(std::size_t total, std::size_t size, unsigned slots,
-                       const std::function<std::size_t(std::size_t, std::size_t)>& fn) {
+                       const std::function<std::size_t(unsigned, std::size_t, std::size_t)>& fn) {
   Chunks chunks(total, size);
   std::atomic<std::size_t> first{total};
-  run(slots, [&](unsigned) {
+  run(slots, [&](unsigned slot) {
     std::size_t begin = 0, end = 0;
     // Pieces come in order, so that every piece before the first stop is looked at.
     while (chunks.next(begin, end) && begin < first.load(std::memory_order_relaxed)) {
-      const std::size_t stop = fn(begin, end);
+      const std::size_t stop = fn(slot, begin, end);
       if (stop == end) continue;
       std::size_t known = first.load(std::memory_order_relaxed);
       while (stop < known && !first.compare_exchange_weak(known, stop, std::memory_order_relaxed)) {

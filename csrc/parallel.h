@@ -92,10 +92,10 @@ class Chunks {
   std::atomic<std::size_t> next_{0};
 };
 
-// Has up to `slots` threads call fn(begin, end) for [0, total) in pieces of `size`; fn returns where it had to stop, or
-// end. Returns the first stop of all, or total: what comes after the first stop need not have been looked at.
+// Has up to `slots` threads call fn(slot, begin, end) for [0, total) in pieces of `size`; fn returns where it had to
+// stop, or end. Returns the first stop of all, or total: what comes after the first stop need not have been looked at.
 std::size_t first_stop(std::size_t total, std::size_t size, unsigned slots,
-                       const std::function<std::size_t(std::size_t, std::size_t)>& fn);
+                       const std::function<std::size_t(unsigned, std::size_t, std::size_t)>& fn);
 
 // Calls sort(order), which sorts, selects or compares n things. Where that may take long, some uses of the order are
 // checkpoints.

@@ -1,7 +1,10 @@
-// Asking for memory before it is needed. Only a hint: any address will do, also past the end of an array.
+// Asking for memory before it is needed. Only a hint: any address will do, also past the end of an array. All of it is
+// inlined: a call of a function that does nothing else is one without effect to GCC 12, which leaves it out.
 #pragma once
 
 #include <cstddef>
+
+#include "inline.h"
 
 #if defined(_MSC_VER)
 #include <intrin.h>
@@ -16,7 +19,7 @@ static constexpr std::size_t kPrefetchBytes = 4096;
 // not kept. A kernel asks line by line as it works: asked for at once, most lines were dropped, and rows of halves, 512
 // of each 1,536 bytes, took 2.4 times as long. On a Zen 4, 4 and 8 rows ahead were equal, 16 a tenth slower (halves: a
 // fifth): what has been brought is driven out of the nearest cache again.
-static constexpr std::ptrdiff_t kPrefetchRows = 8;
+static constexpr std::size_t kPrefetchRows = 8;
 
 // How many rows ahead the next one of a list is asked for.
 static constexpr std::size_t kPrefetchPicked = 16;
@@ -24,7 +27,7 @@ static constexpr std::size_t kPrefetchPicked = 16;
 // The lines of `bytes` bytes at `at`; Far: into the second-level cache, what is not needed soon. (Static: see
 // format.h.)
 template <bool Far = false>
-[[maybe_unused]] static inline void prefetch(const void* at, std::size_t bytes) {
+[[maybe_unused]] FRAZIL_INLINE static inline void prefetch(const void* at, std::size_t bytes) {
   const char* const first = static_cast<const char*>(at);
   for (std::size_t i = 0; i < bytes; i += 64) {
 #if defined(_MSC_VER) && defined(_M_X64)
@@ -48,8 +51,14 @@ struct Ahead {
 // page that they see: of eight pages more than of one.
 static constexpr std::size_t kSpreadPages = 8, kPageBytes = 4096;
 
+// What packing asks for while it reads rows of floats (kernels/upcoming.h).
+struct RowsAhead {
+  Ahead::Way way = Ahead::kNothing;
+  std::size_t row = 0;  // the number of the first row: rows are asked for in groups, which go on from call to call
+};
+
 // Asks for what lies ahead of the `bytes` bytes at `at`, which are being read.
-[[maybe_unused]] static inline void ask(const Ahead& ahead, const void* at, std::size_t bytes) {
+[[maybe_unused]] FRAZIL_INLINE static inline void ask(const Ahead& ahead, const void* at, std::size_t bytes) {
   if (ahead.way == Ahead::kNothing) return;
   if (ahead.way == Ahead::kInOrder) return prefetch(static_cast<const char*>(at) + ahead.distance, bytes);
   constexpr std::size_t kWindow = kSpreadPages * kPageBytes, kLine = 64;

@@ -52,7 +52,7 @@ std::uint64_t read_bytes(const std::uint8_t* at, std::size_t n, unsigned threads
 std::uint64_t read_rows(const std::uint8_t* at, std::size_t n, std::size_t kept, std::size_t stride, unsigned threads) {
   return sum_of(n, 256, threads, [&](std::size_t begin, std::size_t end, Sums& sums) {
     for (std::size_t r = begin; r < end; ++r) {
-      read(at + r * stride, kept, kPrefetchRows * static_cast<std::ptrdiff_t>(stride), sums);
+      read(at + r * stride, kept, static_cast<std::ptrdiff_t>(kPrefetchRows * stride), sums);
     }
   });
 }

@@ -14,25 +14,22 @@ namespace {
 
 // ---------------------------------------------------------------- pack
 
-// Four and eight numbers as floats.
-__m128 load_four(const float* x) { return _mm_loadu_ps(x); }
-__m128 load_four(const Half* x) { return _mm_cvtph_ps(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(x))); }
-__m128 load_four(const Bfloat16* x) {
-  const __m128i bits = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(x));
-  return _mm_castsi128_ps(_mm_unpacklo_epi16(_mm_setzero_si128(), bits));
-}
-__m256 load_eight(const float* x) { return _mm256_loadu_ps(x); }
+// Eight numbers as floats.
 __m256 load_eight(const Half* x) { return _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(x))); }
 __m256 load_eight(const Bfloat16* x) {
   const __m256i bits = _mm256_cvtepu16_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(x)));
   return _mm256_castsi256_ps(_mm256_slli_epi32(bits, 16));
 }
 
+template <class T>
+void widen_block(const T* x, float* to) {
+  for (std::size_t i = 0; i < kBlock; i += 8) _mm256_store_ps(to + i, load_eight(x + i));
+}
+
 // Adds the squares of 4 numbers, widened to double, to 4 of the 32 partial sums. On floats the product is exact and the
 // fused operation gives what the separate ones give; doubles are multiplied and added apart.
-template <class T>
-__m256d add_squares(__m256d sum, const T* x) {
-  const __m256d v = _mm256_cvtps_pd(load_four(x));
+__m256d add_squares(__m256d sum, const float* x) {
+  const __m256d v = _mm256_cvtps_pd(_mm_loadu_ps(x));
   return _mm256_fmadd_pd(v, v, sum);
 }
 __m256d add_squares(__m256d sum, const double* x) {
@@ -41,12 +38,12 @@ __m256d add_squares(__m256d sum, const double* x) {
 }
 
 template <class T>
-double sum_of_squares(const T* x, std::size_t dim, const T* tail, std::ptrdiff_t ahead) {
+FRAZIL_INLINE inline double sum_of_squares(const T* x, std::size_t dim, const T* tail, UpcomingFloats& upcoming) {
   __m256d p[8];
   for (auto& sum : p) sum = _mm256_setzero_pd();
   const std::size_t whole = dim / kBlock * kBlock;
   for (std::size_t i = 0; i < whole; i += kBlock) {
-    prefetch(reinterpret_cast<const std::byte*>(x + i) + ahead, kBlock * sizeof(T));
+    upcoming.ask(x + i, kBlock * sizeof(T));
     for (std::size_t k = 0; k < 8; ++k) p[k] = add_squares(p[k], x + i + 4 * k);
   }
   if (whole < dim) {
@@ -67,9 +64,8 @@ struct SingleSteps {
     high = _mm256_set1_ps(rounded);
     low = _mm256_set1_ps(static_cast<float>(scale - static_cast<double>(rounded)));
   }
-  template <class T>
-  __m256i operator()(const T* at) const {
-    const __m256 x = load_eight(at);
+  __m256i operator()(const float* at) const {
+    const __m256 x = _mm256_loadu_ps(at);
     const __m256 low_part = _mm256_sub_ps(_mm256_mul_ps(x, low), _mm256_set1_ps(0.5f));
     return _mm256_cvtps_epi32(_mm256_add_ps(_mm256_mul_ps(x, high), low_part));
   }
@@ -85,8 +81,8 @@ struct DoubleSteps {
 };
 
 // Writes the codes of 32 values: 16 bytes of 4 bits or 32 of 8. Saturating to s8 is the clipping.
-template <Width W, class T, class Steps>
-void pack_block(const T* x, const Steps& steps, std::uint8_t* out) {
+template <Width W, class Value, class Steps>
+void pack_block(const Value* x, const Steps& steps, std::uint8_t* out) {
   // Packing works within 128-bit lanes: dword 4 * lane + source comes out where dword 2 * source + lane belongs.
   const __m256i order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
   __m256i codes =
@@ -105,11 +101,13 @@ void pack_block(const T* x, const Steps& steps, std::uint8_t* out) {
 
 template <Width W, class T, class Steps>
 std::size_t pack(const std::byte* rows, std::ptrdiff_t stride, std::size_t n, std::size_t dim, double steps_per_unit,
-                 std::uint8_t* out) {
+                 std::uint8_t* out, const RowsAhead& ahead) {
   const auto steps_of = [&](double squares) FRAZIL_INLINE {
     return Steps(steps_per_unit / _mm_cvtsd_f64(_mm_sqrt_pd(_mm_set1_pd(squares))));
   };
-  return pack_by_blocks<W, T>(rows, stride, n, dim, out, sum_of_squares<T>, steps_of, pack_block<W, T, Steps>);
+  const auto widen = [](const auto* x, float* to) FRAZIL_INLINE { widen_block(x, to); };
+  return pack_by_blocks<W, T>(rows, stride, n, dim, out, ahead, widen, sum_of_squares<Packed<T>>, steps_of,
+                              pack_block<W, Packed<T>, Steps>);
 }
 
 // ---------------------------------------------------------------- unpack

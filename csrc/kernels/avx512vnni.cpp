@@ -12,21 +12,16 @@
 #include "sketch_rows.h"
 #include "sketches512.h"
 #include "tiles512.h"
+#include "upcoming.h"
 #include "vectors512.h"
+#include "widened.h"
 
 namespace frazil {
 namespace {
 
 // ---------------------------------------------------------------- pack
 
-// Eight and sixteen numbers as floats, or those of a mask and zeros.
-__m256 load_eight(const float* x, __mmask8 mask = 0xff) { return _mm256_maskz_loadu_ps(mask, x); }
-__m256 load_eight(const Half* x, __mmask8 mask = 0xff) { return _mm256_cvtph_ps(_mm_maskz_loadu_epi16(mask, x)); }
-__m256 load_eight(const Bfloat16* x, __mmask8 mask = 0xff) {
-  const __m256i bits = _mm256_cvtepu16_epi32(_mm_maskz_loadu_epi16(mask, x));
-  return _mm256_castsi256_ps(_mm256_slli_epi32(bits, 16));
-}
-__m512 load_sixteen(const float* x, __mmask16 mask = 0xffff) { return _mm512_maskz_loadu_ps(mask, x); }
+// Sixteen numbers as floats, or those of a mask and zeros.
 __m512 load_sixteen(const Half* x, __mmask16 mask = 0xffff) {
   return _mm512_cvtph_ps(_mm256_maskz_loadu_epi16(mask, x));
 }
@@ -35,33 +30,34 @@ __m512 load_sixteen(const Bfloat16* x, __mmask16 mask = 0xffff) {
   return _mm512_castsi512_ps(_mm512_slli_epi32(bits, 16));
 }
 
+template <class T>
+FRAZIL_INLINE inline void widen_row(const T* x, std::size_t dim, float* to, UpcomingFloats& upcoming) {
+  std::size_t i = 0;
+  for (; i + 32 <= dim; i += 32) {
+    upcoming.ask(x + i, 32 * sizeof(T));
+    _mm512_store_ps(to + i, load_sixteen(x + i));
+    _mm512_store_ps(to + i + 16, load_sixteen(x + i + 16));
+  }
+  for (; i < dim; i += 16) _mm512_store_ps(to + i, load_sixteen(x + i, head16(dim - i)));
+}
+
 // Adds the squares of 8 numbers, widened to double, to 8 of the 32 partial sums. On floats the product is exact and the
 // fused operation gives what the separate ones give; doubles are multiplied and added apart.
-template <class T>
-__m512d add_squares(__m512d sum, const T* x) {
-  const __m512d v = _mm512_cvtps_pd(load_eight(x));
+__m512d add_squares(__m512d sum, const float* x, __mmask8 mask = 0xff) {
+  const __m512d v = _mm512_cvtps_pd(_mm256_maskz_loadu_ps(mask, x));
   return _mm512_fmadd_pd(v, v, sum);
 }
-template <class T>
-__m512d add_squares(__m512d sum, const T* x, __mmask8 mask) {
-  const __m512d v = _mm512_cvtps_pd(load_eight(x, mask));
-  return _mm512_fmadd_pd(v, v, sum);
-}
-__m512d add_squares(__m512d sum, const double* x) {
-  const __m512d v = _mm512_loadu_pd(x);
-  return _mm512_add_pd(sum, _mm512_mul_pd(v, v));
-}
-__m512d add_squares(__m512d sum, const double* x, __mmask8 mask) {
+__m512d add_squares(__m512d sum, const double* x, __mmask8 mask = 0xff) {
   const __m512d v = _mm512_maskz_loadu_pd(mask, x);
   return _mm512_add_pd(sum, _mm512_mul_pd(v, v));
 }
 
 template <class T>
-double sum_of_squares(const T* x, std::size_t dim, std::ptrdiff_t ahead) {
+FRAZIL_INLINE inline double sum_of_squares(const T* x, std::size_t dim, UpcomingFloats& upcoming) {
   __m512d p0 = _mm512_setzero_pd(), p1 = p0, p2 = p0, p3 = p0;
   std::size_t i = 0;
   for (; i + 32 <= dim; i += 32) {
-    prefetch(reinterpret_cast<const std::byte*>(x + i) + ahead, 32 * sizeof(T));
+    upcoming.ask(x + i, 32 * sizeof(T));
     p0 = add_squares(p0, x + i);
     p1 = add_squares(p1, x + i + 8);
     p2 = add_squares(p2, x + i + 16);
@@ -91,14 +87,8 @@ struct SingleSteps {
     const __m512 low_part = _mm512_sub_ps(_mm512_mul_ps(x, low), _mm512_set1_ps(0.5f));
     return _mm512_cvtps_epi32(_mm512_add_ps(_mm512_mul_ps(x, high), low_part));
   }
-  template <class T>
-  __m512i operator()(const T* x) const {
-    return round(load_sixteen(x));
-  }
-  template <class T>
-  __m512i operator()(const T* x, std::size_t n) const {
-    return round(load_sixteen(x, head16(n)));
-  }
+  __m512i operator()(const float* x) const { return round(_mm512_loadu_ps(x)); }
+  __m512i operator()(const float* x, std::size_t n) const { return round(_mm512_maskz_loadu_ps(head16(n), x)); }
 };
 
 struct DoubleSteps {
@@ -141,12 +131,22 @@ void store_codes(__m512i s0, __m512i s1, __m512i s2, __m512i s3, std::uint8_t* o
 
 template <Width W, class T, class Steps>
 std::size_t pack(const std::byte* rows, std::ptrdiff_t stride, std::size_t n, std::size_t dim, double steps_per_unit,
-                 std::uint8_t* out) {
+                 std::uint8_t* out, const RowsAhead& ahead) {
   constexpr std::size_t kBlockBytes = W == kInt4 ? 32 : 64;
   const std::size_t row_bytes = W == kInt4 ? dim / 2 : dim;
+  UpcomingFloats upcoming(ahead, rows, stride), nothing({}, rows, stride);
+  Widened<T> wide;
   for (std::size_t row = 0; row < n; ++row, rows += stride, out += row_bytes) {
-    const T* const x = reinterpret_cast<const T*>(rows);
-    const double squares = sum_of_squares(x, dim, kPrefetchRows * stride);
+    const T* const from = reinterpret_cast<const T*>(rows);
+    upcoming.begin_row(from);
+    const Packed<T>* x;
+    if constexpr (kIsWidened<T>) {
+      widen_row(from, dim, wide.values, upcoming);
+      x = wide.values;
+    } else {
+      x = from;
+    }
+    const double squares = sum_of_squares(x, dim, kIsWidened<T> ? nothing : upcoming);
     if (!(squares >= kMinSquares && squares <= kMaxSquares)) return row;
     const Steps steps(steps_per_unit / _mm_cvtsd_f64(_mm_sqrt_pd(_mm_set1_pd(squares))));
     std::uint8_t* to = out;

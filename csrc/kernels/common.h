@@ -11,11 +11,11 @@
 #include <intrin.h>
 #endif
 
+#include "../inline.h"
+
 #if defined(_MSC_VER) && !defined(__clang__)
-#define FRAZIL_INLINE [[msvc::forceinline]]
 #define FRAZIL_IN_PLACE(vector)
 #else
-#define FRAZIL_INLINE __attribute__((always_inline))
 // The vector has its value now, in a register. GCC 12 otherwise gathers a loop's products first and copies each sum to
 // another register and back. (The cast: Clang's lambdas do not capture what stands in an asm statement alone.)
 #if defined(__aarch64__)

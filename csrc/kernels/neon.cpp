@@ -18,8 +18,8 @@ constexpr int kLevels = W == kInt4 ? 15 : 255;
 
 // ---------------------------------------------------------------- pack
 
-// Four numbers as floats.
 float32x4_t load_four(const float* x) { return vreinterpretq_f32_u8(load128(x)); }
+// Four numbers as floats.
 float32x4_t load_four(const Half* x) {
   return vcvt_f32_f16(vreinterpret_f16_u8(vld1_u8(reinterpret_cast<const std::uint8_t*>(x))));
 }
@@ -29,10 +29,14 @@ float32x4_t load_four(const Bfloat16* x) {
 }
 float64x2_t load_two(const double* x) { return vreinterpretq_f64_u8(load128(x)); }
 
+template <class T>
+void widen_block(const T* x, float* to) {
+  for (std::size_t i = 0; i < kBlock; i += 4) vst1q_f32(to + i, load_four(x + i));
+}
+
 // Adds the squares of 4 numbers, widened to double, to 4 of the 32 partial sums. On floats the product is exact and the
 // fused operation gives what the separate ones give; doubles are multiplied and added apart.
-template <class T>
-FRAZIL_INLINE inline void add_squares(float64x2_t& low, float64x2_t& high, const T* x) {
+FRAZIL_INLINE inline void add_squares(float64x2_t& low, float64x2_t& high, const float* x) {
   const float32x4_t v = load_four(x);
   const float64x2_t v_low = vcvt_f64_f32(vget_low_f32(v)), v_high = vcvt_high_f64_f32(v);
   low = vfmaq_f64(low, v_low, v_low);
@@ -45,7 +49,7 @@ FRAZIL_INLINE inline void add_squares(float64x2_t& low, float64x2_t& high, const
 }
 
 template <class T>
-double sum_of_squares(const T* x, std::size_t dim, const T* tail, std::ptrdiff_t ahead) {
+FRAZIL_INLINE inline double sum_of_squares(const T* x, std::size_t dim, const T* tail, UpcomingFloats& upcoming) {
   float64x2_t p[16];
   for_each_index<16>([&](auto k) FRAZIL_INLINE { p[k] = vdupq_n_f64(0); });
   const auto add_block = [&](const T* at) FRAZIL_INLINE {
@@ -53,7 +57,7 @@ double sum_of_squares(const T* x, std::size_t dim, const T* tail, std::ptrdiff_t
   };
   const std::size_t whole = dim / kBlock * kBlock;
   for (std::size_t i = 0; i < whole; i += kBlock) {
-    prefetch(reinterpret_cast<const std::byte*>(x + i) + ahead, kBlock * sizeof(T));
+    upcoming.ask(x + i, kBlock * sizeof(T));
     add_block(x + i);
   }
   if (whole < dim) add_block(tail);
@@ -70,8 +74,7 @@ struct SingleSteps {
     high = vdupq_n_f32(rounded);
     low = vdupq_n_f32(static_cast<float>(scale - static_cast<double>(rounded)));
   }
-  template <class T>
-  int32x4_t operator()(const T* at) const {
+  int32x4_t operator()(const float* at) const {
     const float32x4_t x = load_four(at), low_part = vsubq_f32(vmulq_f32(x, low), vdupq_n_f32(0.5f));
     return vcvtnq_s32_f32(vaddq_f32(vmulq_f32(x, high), low_part));
   }
@@ -87,11 +90,11 @@ struct DoubleSteps {
 };
 
 // Writes the codes of 32 values: 16 bytes of 4 bits or 32 of 8. Saturating is the clipping.
-template <Width W, class T, class Steps>
-FRAZIL_INLINE inline void pack_block(const T* x, const Steps& steps, std::uint8_t* out) {
+template <Width W, class Value, class Steps>
+FRAZIL_INLINE inline void pack_block(const Value* x, const Steps& steps, std::uint8_t* out) {
   int8x16_t codes[2];
   for_each_index<2>([&](auto i) FRAZIL_INLINE {
-    const T* const at = x + 16 * i;
+    const Value* const at = x + 16 * i;
     const int16x8_t low = vqmovn_high_s32(vqmovn_s32(steps(at)), steps(at + 4));
     const int16x8_t high = vqmovn_high_s32(vqmovn_s32(steps(at + 8)), steps(at + 12));
     codes[i] = vqmovn_high_s16(vqmovn_s16(low), high);
@@ -112,11 +115,13 @@ FRAZIL_INLINE inline void pack_block(const T* x, const Steps& steps, std::uint8_
 
 template <Width W, class T, class Steps>
 std::size_t pack(const std::byte* rows, std::ptrdiff_t stride, std::size_t n, std::size_t dim, double steps_per_unit,
-                 std::uint8_t* out) {
+                 std::uint8_t* out, const RowsAhead& ahead) {
   const auto steps_of = [&](double squares) FRAZIL_INLINE {
     return Steps(steps_per_unit / vget_lane_f64(vsqrt_f64(vdup_n_f64(squares)), 0));
   };
-  return pack_by_blocks<W, T>(rows, stride, n, dim, out, sum_of_squares<T>, steps_of, pack_block<W, T, Steps>);
+  const auto widen = [](const auto* x, float* to) FRAZIL_INLINE { widen_block(x, to); };
+  return pack_by_blocks<W, T>(rows, stride, n, dim, out, ahead, widen, sum_of_squares<Packed<T>>, steps_of,
+                              pack_block<W, Packed<T>, Steps>);
 }
 
 // ---------------------------------------------------------------- codes as floats

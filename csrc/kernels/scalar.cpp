@@ -44,7 +44,7 @@ struct DoubleSteps {
 
 template <Width W, class T, class Steps>
 std::size_t pack(const std::byte* x, std::ptrdiff_t stride, std::size_t n, std::size_t dim, double steps_per_unit,
-                 std::uint8_t* out) {
+                 std::uint8_t* out, const RowsAhead&) {
   for (std::size_t row = 0; row < n; ++row, x += stride) {
     const double squares = sum_of_squares<T>(x, dim);
     if (!(squares >= kMinSquares && squares <= kMaxSquares)) return row;

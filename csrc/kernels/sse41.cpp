@@ -49,17 +49,20 @@ __m128 load_halves(const void* at) {
 }
 
 // Four numbers as floats.
-__m128 load_four(const float* x) { return _mm_loadu_ps(x); }
 __m128 load_four(const Half* x) { return load_halves(x); }
 __m128 load_four(const Bfloat16* x) {
   const __m128i bits = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(x));
   return _mm_castsi128_ps(_mm_unpacklo_epi16(_mm_setzero_si128(), bits));
 }
 
-// Adds the squares of 4 numbers, widened to double, to 4 of the 32 partial sums.
 template <class T>
-FRAZIL_INLINE inline void add_squares(__m128d& sum0, __m128d& sum1, const T* x) {
-  const __m128 v = load_four(x);
+void widen_block(const T* x, float* to) {
+  for (std::size_t i = 0; i < kBlock; i += 4) _mm_store_ps(to + i, load_four(x + i));
+}
+
+// Adds the squares of 4 numbers, widened to double, to 4 of the 32 partial sums.
+FRAZIL_INLINE inline void add_squares(__m128d& sum0, __m128d& sum1, const float* x) {
+  const __m128 v = _mm_loadu_ps(x);
   const __m128d v0 = _mm_cvtps_pd(v), v1 = _mm_cvtps_pd(_mm_movehl_ps(v, v));
   sum0 = _mm_add_pd(sum0, _mm_mul_pd(v0, v0));
   sum1 = _mm_add_pd(sum1, _mm_mul_pd(v1, v1));
@@ -72,14 +75,14 @@ FRAZIL_INLINE inline void add_squares(__m128d& sum0, __m128d& sum1, const double
 
 // 16 of the 32 partial sums at a time: all of them would take every register.
 template <class T>
-double sum_of_squares(const T* x, std::size_t dim, const T* tail, std::ptrdiff_t ahead) {
+FRAZIL_INLINE inline double sum_of_squares(const T* x, std::size_t dim, const T* tail, UpcomingFloats& upcoming) {
   __m128d p[2][8];
   const std::size_t whole = dim / kBlock * kBlock;
   for (std::size_t half = 0; half < 2; ++half) {
     __m128d sums[8];
     for_each_index<8>([&](auto k) FRAZIL_INLINE { sums[k] = _mm_setzero_pd(); });
     for (std::size_t i = 0; i < whole; i += kBlock) {
-      if (half == 0) prefetch(reinterpret_cast<const std::byte*>(x + i) + ahead, kBlock * sizeof(T));
+      if (half == 0) upcoming.ask(x + i, kBlock * sizeof(T));
       for_each_index<4>([&](auto k)
                             FRAZIL_INLINE { add_squares(sums[2 * k], sums[2 * k + 1], x + i + 16 * half + 4 * k); });
     }
@@ -104,9 +107,8 @@ struct SingleSteps {
     high = _mm_set1_ps(rounded);
     low = _mm_set1_ps(static_cast<float>(scale - static_cast<double>(rounded)));
   }
-  template <class T>
-  __m128i operator()(const T* at) const {
-    const __m128 x = load_four(at);
+  __m128i operator()(const float* at) const {
+    const __m128 x = _mm_loadu_ps(at);
     const __m128 low_part = _mm_sub_ps(_mm_mul_ps(x, low), _mm_set1_ps(0.5f));
     return _mm_cvtps_epi32(_mm_add_ps(_mm_mul_ps(x, high), low_part));
   }
@@ -122,8 +124,8 @@ struct DoubleSteps {
 };
 
 // Writes the codes of 32 values: 16 bytes of 4 bits or 32 of 8. Saturating to s8 is the clipping.
-template <Width W, class T, class Steps>
-void pack_block(const T* x, const Steps& steps, std::uint8_t* out) {
+template <Width W, class Value, class Steps>
+void pack_block(const Value* x, const Steps& steps, std::uint8_t* out) {
   __m128i pairs[2];
   for (std::size_t half = 0; half < 2; ++half, x += 16) {
     __m128i codes =
@@ -141,11 +143,13 @@ void pack_block(const T* x, const Steps& steps, std::uint8_t* out) {
 
 template <Width W, class T, class Steps>
 std::size_t pack(const std::byte* rows, std::ptrdiff_t stride, std::size_t n, std::size_t dim, double steps_per_unit,
-                 std::uint8_t* out) {
+                 std::uint8_t* out, const RowsAhead& ahead) {
   const auto steps_of = [&](double squares) FRAZIL_INLINE {
     return Steps(steps_per_unit / _mm_cvtsd_f64(_mm_sqrt_pd(_mm_set1_pd(squares))));
   };
-  return pack_by_blocks<W, T>(rows, stride, n, dim, out, sum_of_squares<T>, steps_of, pack_block<W, T, Steps>);
+  const auto widen = [](const auto* x, float* to) FRAZIL_INLINE { widen_block(x, to); };
+  return pack_by_blocks<W, T>(rows, stride, n, dim, out, ahead, widen, sum_of_squares<Packed<T>>, steps_of,
+                              pack_block<W, Packed<T>, Steps>);
 }
 
 // ---------------------------------------------------------------- codes as floats

@@ -31,5 +31,58 @@ class Upcoming {
   std::size_t step_;
 };
 
+// Asks for the kept parts of rows of floats, `stride` bytes apart, line by line while others are read: in order, those
+// of the row kPrefetchRows further on; or spread over as many rows in turn, a page or more apart, of the next group of
+// rows, until all of that group have been asked for.
+class UpcomingFloats {
+ public:
+  UpcomingFloats(const RowsAhead& ahead, const std::byte* rows, std::ptrdiff_t stride)
+      : way_(ahead.way),
+        stride_(stride),
+        parts_(parts(stride)),
+        row_(ahead.row),
+        next_(reinterpret_cast<const char*>(rows)) {}
+
+  // `at` is where the row begins that is read next.
+  FRAZIL_INLINE void begin_row(const void* at) {
+    if (way_ == Ahead::kSpread && row_ % kPrefetchRows == 0) {
+      const std::size_t part = row_ / kPrefetchRows % parts_;  // of the group; asks for rows part, part + parts_ …
+      next_ = static_cast<const char*>(at) + rows(kPrefetchRows * (parts_ - part) + part);
+      step_ = rows(parts_);
+      asked_ = 0;
+    }
+    ++row_;
+  }
+
+  // The `bytes` bytes at `at` are being read.
+  FRAZIL_INLINE void ask(const void* at, std::size_t bytes) {
+    if (way_ == Ahead::kNothing) return;
+    if (way_ == Ahead::kInOrder) return prefetch(static_cast<const char*>(at) + rows(kPrefetchRows), bytes);
+    for (std::size_t i = 0; i < bytes; i += kLine) {
+      prefetch(next_, 1);
+      next_ += ++asked_ % kPrefetchRows != 0 ? step_ : static_cast<std::ptrdiff_t>(kLine) - rows_back();
+    }
+  }
+
+ private:
+  static constexpr std::size_t kLine = 64, kMostParts = 8;
+
+  // How many rows make a page; a group has kPrefetchRows times as many.
+  static std::size_t parts(std::ptrdiff_t stride) {
+    const std::size_t bytes = static_cast<std::size_t>(stride < 0 ? -stride : stride);
+    return bytes * kMostParts < kPageBytes ? kMostParts : (kPageBytes + bytes - 1) / bytes;
+  }
+  std::ptrdiff_t rows(std::size_t n) const { return static_cast<std::ptrdiff_t>(n) * stride_; }
+  std::ptrdiff_t rows_back() const { return static_cast<std::ptrdiff_t>(kPrefetchRows - 1) * step_; }
+
+  const Ahead::Way way_;
+  const std::ptrdiff_t stride_;
+  const std::size_t parts_;
+  std::size_t row_;
+  const char* next_;  // to be asked for, and how far it is from there to the next row's
+  std::ptrdiff_t step_ = 0;
+  std::size_t asked_ = 0;
+};
+
 }  // namespace
 }  // namespace frazil

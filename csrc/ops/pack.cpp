@@ -16,6 +16,7 @@ namespace frazil {
 namespace {
 
 constexpr std::size_t kChunkRows = 256;
+constexpr std::size_t kBlockRows = 64;             // that a kernel packs, asking for others in one way
 constexpr std::size_t kValuesPerThread = 1 << 18;  // fewer are packed before another thread has woken
 
 std::size_t size_of(FloatType type) {
@@ -67,9 +68,9 @@ double rescale(std::vector<double>& values, bool to_single) {
 
 // To the normal levels that are nearest to 8-bit codes.
 std::size_t pack_normal(const Kernels& kernels, const Format& format, const FloatMatrix& x, std::size_t begin,
-                        std::size_t end, std::uint8_t* out) {
+                        std::size_t end, std::uint8_t* out, AheadTrial* trial) {
   std::vector<std::uint8_t> fine((end - begin) * format.dim);
-  const std::size_t stopped = pack_rows(kernels, format.expanded(), x, begin, end, fine.data());
+  const std::size_t stopped = pack_rows(kernels, format.expanded(), x, begin, end, fine.data(), trial);
   const std::uint8_t* const last = fine.data() + (stopped - begin) * format.dim;
   for (const std::uint8_t* at = fine.data(); at < last; at += 2) {
     *out++ = static_cast<std::uint8_t>(kNearestNormal[at[0]] << 4 | kNearestNormal[at[1]]);
@@ -88,12 +89,12 @@ bool pack_unusual(const Kernels& kernels, const Format& format, RowReader& reade
     std::memset(out, format.width == kInt4 ? zero << 4 | zero : zero, format.row_bytes());
   } else if (is_double) {
     kernels.pack_double[format.width](reinterpret_cast<const std::byte*>(values.data()), 0, 1, format.dim,
-                                      format.steps_per_unit(), out);
+                                      format.steps_per_unit(), out, {});
   } else {
     std::vector<float> narrow(values.size());
     std::transform(values.begin(), values.end(), narrow.begin(), [](double v) { return static_cast<float>(v); });
     kernels.pack_single[format.width](reinterpret_cast<const std::byte*>(narrow.data()), 0, 1, format.dim,
-                                      format.steps_per_unit(), out);
+                                      format.steps_per_unit(), out, {});
   }
   return true;
 }
@@ -152,8 +153,8 @@ void fail_not_finite(const char* name, std::size_t row) {
 }
 
 std::size_t pack_rows(const Kernels& kernels, const Format& format, const FloatMatrix& x, std::size_t begin,
-                      std::size_t end, std::uint8_t* out) {
-  if (format.width == kNormal4) return pack_normal(kernels, format, x, begin, end, out);
+                      std::size_t end, std::uint8_t* out, AheadTrial* trial) {
+  if (format.width == kNormal4) return pack_normal(kernels, format, x, begin, end, out, trial);
   Kernels::Pack* const kernel = pack_kernels(kernels, x.type)[format.width];
   const double steps = format.steps_per_unit();
   RowReader reader(format, x);
@@ -161,9 +162,11 @@ std::size_t pack_rows(const Kernels& kernels, const Format& format, const FloatM
     parallel::checkpoint();
     // Rows that lie ready are packed in one go, the others one by one; either way up to the first unusual one.
     std::uint8_t* const to = out + (row - begin) * format.row_bytes();
-    const std::size_t most = reader.in_place() ? end - row : 1;
+    const std::size_t most = reader.in_place() ? std::min(kBlockRows, end - row) : 1;
     const std::ptrdiff_t stride = reader.in_place() ? x.row_stride : 0;
-    const std::size_t packed = kernel(reader.values(row), stride, most, format.dim, steps, to);
+    RowsAhead ahead;
+    if (reader.in_place()) ahead = {trial != nullptr ? trial->next() : Ahead::kInOrder, row};
+    const std::size_t packed = kernel(reader.values(row), stride, most, format.dim, steps, to, ahead);
     row += packed;
     if (packed == most) continue;
     if (!pack_unusual(kernels, format, reader, x.type == FloatType::kDouble, row, to + packed * format.row_bytes()))
@@ -173,13 +176,18 @@ std::size_t pack_rows(const Kernels& kernels, const Format& format, const FloatM
   return end;
 }
 
+AheadTrial pack_trial(const Format& format, const FloatMatrix& x) {
+  return AheadTrial(kBlockRows * format.dim * size_of(x.type));
+}
+
 void pack(const Format& format, const FloatMatrix& x, const char* name, unsigned threads, std::uint8_t* out) {
   const DefaultFloatEnvironment environment;
   const Kernels& kernels = dispatch::table();
   const unsigned workers = parallel::worth(threads, x.rows * format.dim, kValuesPerThread);
+  std::vector<AheadTrial> trials(workers, pack_trial(format, x));
   const std::size_t first_bad =
-      parallel::first_stop(x.rows, kChunkRows, workers, [&](std::size_t begin, std::size_t end) {
-        return pack_rows(kernels, format, x, begin, end, out + begin * format.row_bytes());
+      parallel::first_stop(x.rows, kChunkRows, workers, [&](unsigned slot, std::size_t begin, std::size_t end) {
+        return pack_rows(kernels, format, x, begin, end, out + begin * format.row_bytes(), &trials[slot]);
       });
   if (first_bad < x.rows) fail_not_finite(name, first_bad);
 }

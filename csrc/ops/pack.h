@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "../kernel_table.h"
+#include "ahead.h"
 #include "arrays.h"
 
 namespace frazil {
@@ -12,9 +13,11 @@ namespace frazil {
 // infinity.
 void pack(const Format& format, const FloatMatrix& x, const char* name, unsigned threads, std::uint8_t* out);
 
-// Packs rows [begin, end); returns the first row that holds NaN or infinity, or end.
+// Packs rows [begin, end); returns the first row that holds NaN or infinity, or end. Asks for later rows in order, or
+// as a trial finds out: one for all that a thread packs of x, made by pack_trial.
 std::size_t pack_rows(const Kernels& kernels, const Format& format, const FloatMatrix& x, std::size_t begin,
-                      std::size_t end, std::uint8_t* out);
+                      std::size_t end, std::uint8_t* out, AheadTrial* trial = nullptr);
+AheadTrial pack_trial(const Format& format, const FloatMatrix& x);
 
 // Reads rows of any type and strides. Its buffers are on the heap: some systems give threads small stacks.
 class RowReader {

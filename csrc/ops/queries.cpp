@@ -80,7 +80,7 @@ class Preparer {
                    double steps) {
     padded.assign(even, 0);
     std::transform(values.begin(), values.end(), padded.begin(), [](double v) { return static_cast<T>(v); });
-    kernel(reinterpret_cast<const std::byte*>(padded.data()), 0, 1, even, steps, codes_.data());
+    kernel(reinterpret_cast<const std::byte*>(padded.data()), 0, 1, even, steps, codes_.data(), {});
   }
 
   void finish(std::size_t q, double scale) {
@@ -135,11 +135,12 @@ Queries prepare_queries(const Kernels& kernels, const Format& format, const Floa
     queries.scale.resize(x.rows);
   }
   const unsigned workers = parallel::worth(threads, x.rows * format.dim, kValuesPerThread);
-  const std::size_t first_bad = parallel::first_stop(x.rows, kChunk, workers, [&](std::size_t begin, std::size_t end) {
-    Preparer preparer(kernels, format, x, queries);
-    while (begin < end && preparer.prepare(begin)) ++begin;
-    return begin;
-  });
+  const std::size_t first_bad =
+      parallel::first_stop(x.rows, kChunk, workers, [&](unsigned, std::size_t begin, std::size_t end) {
+        Preparer preparer(kernels, format, x, queries);
+        while (begin < end && preparer.prepare(begin)) ++begin;
+        return begin;
+      });
   if (first_bad < x.rows) fail_not_finite("queries", first_bad);
   return queries;
 }

@@ -161,6 +161,7 @@ void Fuzzer::pack(Decoder& decoder, FloatType type) {
   const Layout layout = decoder.layout();
   const std::size_t n = decoder.below(20), row_bytes = format.dim * size_of(type);
   const Bytes rows = decoder.floats(type, n, format.dim);
+  const Ahead::Way ask = kWays[n % std::size(kWays)];
   const std::string name = std::string("pack_") + name_of(type);
   shape(name.c_str(), format, n, 0, layout);
   std::size_t packed = 0;
@@ -171,7 +172,7 @@ void Fuzzer::pack(Decoder& decoder, FloatType type) {
                                       : type == FloatType::kBfloat16 ? kernels.pack_bfloat16[format.width]
                                       : type == FloatType::kSingle   ? kernels.pack_single[format.width]
                                                                      : kernels.pack_double[format.width];
-        return packed = stage_.pack(kernel, rows.data(), n, row_bytes, format, layout);
+        return packed = stage_.pack(kernel, rows.data(), n, row_bytes, format, ask, layout);
       },
       [&](std::size_t, std::size_t) { return packed * format.row_bytes(); });
 }

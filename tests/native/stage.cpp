@@ -32,11 +32,11 @@ std::size_t query_entries(const Format& format) { return planes(format.width) * 
 }  // namespace
 
 std::size_t Stage::pack(Kernels::Pack* kernel, const std::uint8_t* rows, std::size_t n, std::size_t row_bytes,
-                        const Format& format, const Layout& layout) {
+                        const Format& format, Ahead::Way ask, const Layout& layout) {
   std::ptrdiff_t stride = 0;
   const auto* const x = reinterpret_cast<const std::byte*>(place_rows(rows, n, row_bytes, layout, stride));
   return kernel(x, stride, n, format.dim, format.steps_per_unit(),
-                out<std::uint8_t>(0, n * format.row_bytes(), layout.side));
+                out<std::uint8_t>(0, n * format.row_bytes(), layout.side), {ask, n});
 }
 
 void Stage::unpack(Kernels::Unpack* kernel, const std::uint8_t* rows, std::size_t n, const Format& format,

@@ -15,7 +15,7 @@ class Stage {
   // `rows` are n rows of row_bytes bytes, side by side: they are copied to where the layout has them. What a kernel has
   // written is in output(0), (1) … afterwards.
   std::size_t pack(Kernels::Pack* kernel, const std::uint8_t* rows, std::size_t n, std::size_t row_bytes,
-                   const Format& format, const Layout& layout);
+                   const Format& format, Ahead::Way ask, const Layout& layout);
   void unpack(Kernels::Unpack* kernel, const std::uint8_t* rows, std::size_t n, const Format& format,
               const Layout& layout);
   void expand(Kernels::Expand* kernel, const std::uint8_t* rows, std::size_t n, std::size_t row_bytes,

@@ -127,15 +127,16 @@ class FormatSweep {
     const std::string name = std::string("pack_") + name_of(type);
     const std::size_t row_bytes = format_.dim * size_of(type), code_bytes = format_.row_bytes();
     const Bytes rows = float_matrix(name + suffix_, type, most_, format_.dim);
-    const std::size_t packed =
-        stage_.pack(pack_kernel(*sets_.scalar, type, width_), rows.data(), most_, row_bytes, format_, {});
+    const std::size_t packed = stage_.pack(pack_kernel(*sets_.scalar, type, width_), rows.data(), most_, row_bytes,
+                                           format_, Ahead::kNothing, {});
     report_.check(packed == most_, "scalar packs all rows");
     const Bytes expected = copy_of<std::uint8_t>(stage_.output(0));
     check_golden(name, digest_of(expected));
     each_set(name.c_str(), [&](const Kernels& kernels) {
       Kernels::Pack* const kernel = pack_kernel(kernels, type, width_);
       each_shape([&](std::size_t n, const Layout& layout) {
-        report_.check(stage_.pack(kernel, rows.data(), n, row_bytes, format_, layout) == n, "all rows are packed");
+        const Ahead::Way ask = kWays[n % std::size(kWays)];
+        report_.check(stage_.pack(kernel, rows.data(), n, row_bytes, format_, ask, layout) == n, "all rows are packed");
         report_.check_bytes(stage_.output(0).data(), expected.data(), n * code_bytes, "the codes");
       });
       // Rows that are left to others stop it.
@@ -146,7 +147,7 @@ class FormatSweep {
           const Layout& layout = kLayouts[(kind + bad) % std::size(kLayouts)];
           report_.now.rows = 9;
           report_.now.layout = layout;
-          const std::size_t stopped = stage_.pack(kernel, some.data(), 9, row_bytes, format_, layout);
+          const std::size_t stopped = stage_.pack(kernel, some.data(), 9, row_bytes, format_, Ahead::kSpread, layout);
           report_.check(stopped == bad, "packing stops at an unusual row");
           report_.check_bytes(stage_.output(0).data(), expected.data(), bad * code_bytes, "the codes before it");
           report_.check(stage_.intact(), "nothing is written beside the output");
