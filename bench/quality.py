@@ -26,6 +26,7 @@ from frazil.quality.nearest import nearest, unit
 from frazil.quality.report import Truth
 
 _DIM, _K, _NOISE, _DENSE_QUERIES = 256, 10, 0.03, 1000
+_FITTED = 5000  # vectors that a limit is fitted to
 Floats = NDArray[np.float32]
 Answers = tuple[NDArray[np.float32], NDArray[np.int64]]
 
@@ -103,9 +104,12 @@ def _floats(one: Set) -> Answers:
     return nearest(one.queries, one.documents, _DIM, _K)
 
 
-def _codes(codec: Codec, refine: Callable[[Set], bool | Metric]) -> Callable[[Set], Answers]:
+def _codes(codec: Codec, refine: Callable[[Set], bool | Metric], fit: bool = False) -> Callable[[Set], Answers]:
     def search(one: Set) -> Answers:
-        hits = codec.search(one.queries, codec.pack(one.documents, refine=refine(one)), _K)
+        fitted = codec
+        if fit:
+            fitted = Codec.fit(_some(one.documents, _FITTED), _DIM, spacing=codec.spacing, refine=True, project=False)
+        hits = fitted.search(one.queries, fitted.pack(one.documents, refine=refine(one)), _K)
         return hits.scores, hits.rows
 
     return search
@@ -145,11 +149,17 @@ for _label, _codec in (("pack(x", _UNIFORM), ('spacing="normal", pack(x', _NORMA
     _METHODS += [
         (f"`{_label})`", _codec.row_bytes, _codes(_codec, lambda one: False)),
         (f"`{_label}, refine=True)`", _codec.row_bytes, _codes(_codec, lambda one: True)),
+        ("… the limit of `Codec.fit(x, refine=True)`", _codec.row_bytes, _codes(_codec, lambda one: True, True)),
         (f"`{_label}, refine=Metric.fit(x))`", _codec.row_bytes, _codes(_codec, lambda one: Metric.fit(one.documents))),
         (
             "… the metric of 2,000 of its vectors",
             _codec.row_bytes,
             _codes(_codec, lambda one: Metric.fit(_some(one.documents, 2000))),
+        ),
+        (
+            "… and the limit of `Codec.fit(x, refine=True)`",
+            _codec.row_bytes,
+            _codes(_codec, lambda one: Metric.fit(_some(one.documents, 2000)), True),
         ),
         ("… the metric of the other collections", _codec.row_bytes, _codes(_codec, lambda one: Metric.fit(one.others))),
     ]

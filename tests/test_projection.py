@@ -7,7 +7,7 @@ import zipfile
 import numpy as np
 import pytest
 
-from frazil import Codec, Projection
+from frazil import Codec, Metric, Projection
 from frazil import projection as projections
 from frazil.quality import Estimate
 
@@ -168,6 +168,22 @@ def test_fitted_limits_are_near_the_recipes(collections):
     """Which were chosen for arctic; MiniLM's values are spread nearly alike."""
     for name, documents, _ in collections:
         assert 0.15 <= Codec.fit(documents, 256, project=False).limit <= 0.21, name
+
+
+def test_refined_codes_have_limits_of_their_own():
+    random = np.random.default_rng(0)
+    centres = random.standard_normal((60, 64), dtype=np.float32)
+    sample = centres[random.integers(0, 60, 3000)] + random.standard_normal((3000, 64), dtype=np.float32) * 0.4
+    metric = Metric.fit(sample, 64)
+
+    def recall(codec):
+        return codec.report(sample, refine=metric).recall[10].mean
+
+    plain, refined = Codec.fit(sample, 64), Codec.fit(sample, 64, refine=True)
+    assert refined.limit < plain.limit
+    assert recall(refined) > max(recall(Codec(64, limit=refined.limit * times)) for times in (0.7, 0.8, 1.25, 1.5))
+    with pytest.raises(TypeError, match=r"refine: expected a bool.* got Metric"):
+        Codec.fit(sample, 64, refine=metric)
 
 
 @pytest.mark.parametrize("bits", [4, 8])

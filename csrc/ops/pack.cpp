@@ -68,7 +68,7 @@ double rescale(std::vector<double>& values, bool to_single) {
 
 // To the normal levels that are nearest to 8-bit codes.
 std::size_t pack_normal(const Kernels& kernels, const Format& format, const FloatMatrix& x, std::size_t begin,
-                        std::size_t end, std::uint8_t* out, AheadTrial* trial) {
+                        std::size_t end, std::uint8_t* out, PackTrial* trial) {
   std::vector<std::uint8_t> fine((end - begin) * format.dim);
   const std::size_t stopped = pack_rows(kernels, format.expanded(), x, begin, end, fine.data(), trial);
   const std::uint8_t* const last = fine.data() + (stopped - begin) * format.dim;
@@ -153,7 +153,7 @@ void fail_not_finite(const char* name, std::size_t row) {
 }
 
 std::size_t pack_rows(const Kernels& kernels, const Format& format, const FloatMatrix& x, std::size_t begin,
-                      std::size_t end, std::uint8_t* out, AheadTrial* trial) {
+                      std::size_t end, std::uint8_t* out, PackTrial* trial) {
   if (format.width == kNormal4) return pack_normal(kernels, format, x, begin, end, out, trial);
   Kernels::Pack* const kernel = pack_kernels(kernels, x.type)[format.width];
   const double steps = format.steps_per_unit();
@@ -176,15 +176,15 @@ std::size_t pack_rows(const Kernels& kernels, const Format& format, const FloatM
   return end;
 }
 
-AheadTrial pack_trial(const Format& format, const FloatMatrix& x) {
-  return AheadTrial(kBlockRows * format.dim * size_of(x.type));
+PackTrial pack_trial(const Format& format, const FloatMatrix& x) {
+  return PackTrial(kBlockRows * format.dim * size_of(x.type));
 }
 
 void pack(const Format& format, const FloatMatrix& x, const char* name, unsigned threads, std::uint8_t* out) {
   const DefaultFloatEnvironment environment;
   const Kernels& kernels = dispatch::table();
   const unsigned workers = parallel::worth(threads, x.rows * format.dim, kValuesPerThread);
-  std::vector<AheadTrial> trials(workers, pack_trial(format, x));
+  std::vector<PackTrial> trials(workers, pack_trial(format, x));
   const std::size_t first_bad =
       parallel::first_stop(x.rows, kChunkRows, workers, [&](unsigned slot, std::size_t begin, std::size_t end) {
         return pack_rows(kernels, format, x, begin, end, out + begin * format.row_bytes(), &trials[slot]);

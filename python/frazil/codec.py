@@ -118,6 +118,7 @@ class Codec:
         bits: int = 4,
         *,
         spacing: str = "uniform",
+        refine: bool = False,
         project: bool | None = None,
         seed: int = 0,
     ) -> Codec:
@@ -133,6 +134,8 @@ class Codec:
             dim: dimensions kept.
             bits: 4 or 8 bits a dimension.
             spacing: as for the class.
+            refine: whether it is for codes that `pack` refines, by a metric or without: they lose less by clipping, and
+                a smaller limit suits them (docs/refine.md).
             project: True: with a `Projection`; False: without one; None: as the sample says.
             seed: of random choices.
 
@@ -141,11 +144,13 @@ class Codec:
 
         Raises:
             ValueError: wrong shape, dim or bits, NaN or infinity, or fewer than 20 rows.
-            TypeError: wrong dtype.
+            TypeError: wrong dtype, or `refine` is no bool.
         """
         from frazil.quality.fitting import fit
 
-        return fit(cls(dim, bits, spacing=spacing), sample, project, seed)
+        if not isinstance(refine, (bool, np.bool_)):
+            raise TypeError(f"refine: expected a bool, as one limit suits all metrics, got {type(refine).__name__}")
+        return fit(cls(dim, bits, spacing=spacing), sample, bool(refine), project, seed)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the codec to a .npz file (docs/format.md §9), whole or not at all.

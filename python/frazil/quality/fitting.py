@@ -22,7 +22,7 @@ _WORTH = 0.02  # of recall@10, which a projection must bring
 _SPREADS = np.geomspace(1.6, 10, 48)  # limits that are tried, in standard deviations of a value: 4% apart
 
 
-def fit(codec: Codec, sample: Any, project: bool | None, seed: int) -> Codec:
+def fit(codec: Codec, sample: Any, refine: bool, project: bool | None, seed: int) -> Codec:
     """Return a codec like the given one, its limit and projection fitted to a sample; see `Codec.fit`."""
     held = Sample(sample, seed=seed, least=_LEAST_ROWS)
     if held.dim < codec.dim:
@@ -36,7 +36,7 @@ def fit(codec: Codec, sample: Any, project: bool | None, seed: int) -> Codec:
     spread = 1 / np.sqrt(codec.dim)
     plain = replace(codec, projection=None)  # what is packed here is projected already
     limits = [float(f"{times * spread:.3g}") for times in _SPREADS]
-    errors = [_error(replace(plain, limit=limit), truth) for limit in limits]
+    errors = [_error(replace(plain, limit=limit), truth, refine) for limit in limits]
     return replace(codec, limit=limits[int(np.argmin(errors))])
 
 
@@ -56,13 +56,13 @@ def _projecting_is_worth_it(held: Sample, few: Sample, dim: int, seed: int) -> b
     return bool(recalls[1] > recalls[0] + _WORTH)
 
 
-def _error(codec: Codec, truth: Truth) -> float:
+def _error(codec: Codec, truth: Truth, refine: bool) -> float:
     """Return what is left of the nearest documents' scores when a straight line of the codes' scores is taken out.
 
     Each query's scores are taken relative to their mean, as no order depends on it. It is the floats' scores that are
     to follow from the codes', not the other way round: codes that are all the same would have no error then.
     """
-    scores = codec.score(truth.queries, codec.pack(truth.documents))
+    scores = codec.score(truth.queries, codec.pack(truth.documents, refine=refine))
     given = np.take_along_axis(scores, truth.rows, 1).astype(np.float64)
     true = truth.scores.astype(np.float64)
     given = (given - given.mean(axis=1, keepdims=True)).ravel()
