@@ -18,8 +18,8 @@ constexpr int kLevels = W == kInt4 ? 15 : 255;
 
 // ---------------------------------------------------------------- pack
 
-float32x4_t load_four(const float* x) { return vreinterpretq_f32_u8(load128(x)); }
 // Four numbers as floats.
+float32x4_t load_four(const float* x) { return vreinterpretq_f32_u8(load128(x)); }
 float32x4_t load_four(const Half* x) {
   return vcvt_f32_f16(vreinterpret_f16_u8(vld1_u8(reinterpret_cast<const std::uint8_t*>(x))));
 }

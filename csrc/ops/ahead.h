@@ -40,8 +40,10 @@ class AheadTrialBy {
   static constexpr double kWorth = 1.03;  // so much faster than the default another way must be
 
   void begin_turn() {
-    if (turn_ > kFirst)
-      times_[(turn_ - 1 - kFirst) % kWayCount][(turn_ - 1 - kFirst) / kWayCount] = Clock::now() - began_;
+    if (turn_ > kFirst) {
+      const std::size_t last = turn_ - 1 - kFirst;
+      times_[last % kWayCount][last / kWayCount] = Clock::now() - began_;
+    }
     way_ = turn_ < kFirst ? kWays[0] : turn_ < kTurns ? kWays[(turn_ - kFirst) % kWayCount] : fastest();
     ++turn_;
   }
