@@ -62,17 +62,30 @@ std::uint64_t saved_registers() {
 
 constexpr bool bit(std::uint32_t word, int n) { return (word >> n) & 1; }
 
-// Whether this process may use the tile registers. Linux (5.16 and later) saves them for those alone that have asked.
-bool may_use_tiles() {
+constexpr long kTileData = 18;  // the number of these registers' state
+
+// Whether processes that ask may use the tile registers: Linux 5.16 and later saves them for those alone.
+bool saves_tiles() {
 #if defined(__linux__)
-  constexpr long kRequestPermission = 0x1023, kTileData = 18;  // ARCH_REQ_XCOMP_PERM; headers may be older
-  return syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
+  constexpr long kSupported = 0x1021;  // ARCH_GET_XCOMP_SUPP; headers may be older
+  std::uint64_t states = 0;
+  return syscall(SYS_arch_prctl, kSupported, &states) == 0 && (states >> kTileData & 1) != 0;
 #else
   return false;
 #endif
 }
 
 }  // namespace
+
+bool may_use_tiles() {
+#if defined(__linux__)
+  constexpr long kRequestPermission = 0x1023;  // ARCH_REQ_XCOMP_PERM
+  static const bool granted = syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
+  return granted;
+#else
+  return false;
+#endif
+}
 
 std::uint32_t cpu_features() {
   const std::uint32_t leaves = cpuid(0).a;
@@ -95,7 +108,7 @@ std::uint32_t cpu_features() {
       if (bit(seven.b, 31)) features |= kAvx512Vl;
       if (bit(seven.c, 11)) features |= kAvx512Vnni;
       const bool tiles = (saved & 0x60000) == 0x60000 && bit(seven.d, 24) && bit(seven.d, 25);
-      if (tiles && may_use_tiles()) features |= kAmxInt8;
+      if (tiles && saves_tiles()) features |= kAmxInt8;
     }
   }
   return features;

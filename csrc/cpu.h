@@ -26,6 +26,12 @@ enum CpuFeature : std::uint32_t {
 // The features that the CPU has and whose registers the operating system saves.
 std::uint32_t cpu_features();
 
+// Asks for permission to use AMX's tile registers, once; false if it is refused. For CPUs that have kAmxInt8. What asks
+// for is larger from then on: Linux refuses alternate signal stacks that these registers do not fit on (some 12 KB),
+// and refuses the registers where a thread has a smaller one already. So nobody asks before there is something to
+// multiply.
+bool may_use_tiles();
+
 // The CPU's own name for itself; empty where it has none.
 std::string cpu_name();
 

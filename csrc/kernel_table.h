@@ -164,7 +164,7 @@ struct Kernels {
 
   // Multiplies codes with a query and sums the products up, at the rate that the unit has at most, reading no memory to
   // speak of: what tiles are measured against. codes, query: kPeakBytes, sums: kPeakSums numbers, to be
-  // carried on from and left. Returns how many products.
+  // carried on from and left. Returns how many products; 0 if the process may not.
   using DotPeak = std::uint64_t(std::uint64_t rounds, const std::uint8_t* codes, const std::int8_t* query,
                                 std::int32_t* sums);
   DotPeak* dot_peak = {};

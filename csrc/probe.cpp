@@ -3,6 +3,8 @@
 #include <array>
 #include <atomic>
 #include <cstring>
+#include <stdexcept>
+#include <string>
 
 #include "dispatch.h"
 #include "parallel.h"
@@ -70,7 +72,11 @@ std::uint64_t dot_peak(std::uint64_t rounds, unsigned threads) {
     while (shares.next(begin, end)) {
       alignas(64) std::array<std::int32_t, kPeakSums> sums;
       for (std::size_t i = 0; i < sums.size(); ++i) sums[i] = static_cast<std::int32_t>(i);
-      products += kernels.dot_peak(rounds, codes.data(), query.data(), sums.data());
+      const std::uint64_t done = kernels.dot_peak(rounds, codes.data(), query.data(), sums.data());
+      if (done == 0 && rounds > 0) {
+        throw std::runtime_error(std::string(kernels.name) + ": this process may not use its registers");
+      }
+      products += done;
     }
   });
   return products;

@@ -20,6 +20,42 @@ linux = pytest.mark.skipif(sys.platform != "linux", reason="Linux's limits, /pro
 forks = pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
 
 
+# ---------------------------------------------------------------- registers
+
+
+@linux
+@pytest.mark.skipif("amxint8" not in frazil.kernels(), reason="no AMX here")
+@pytest.mark.parametrize("small_stack", [False, True])
+def test_tile_registers_are_asked_for_when_they_are_needed(small_stack):
+    """Who may use them can have no small alternate signal stacks any more; and who has one may not use them."""
+    program = """if True:
+        import ctypes, sys
+        libc = ctypes.CDLL(None, use_errno=True)
+        def may():
+            states = ctypes.c_uint64()
+            assert libc.syscall(158, 0x1022, ctypes.byref(states)) == 0  # arch_prctl, ARCH_GET_XCOMP_PERM
+            return bool(states.value >> 18 & 1)
+        class Stack(ctypes.Structure):
+            _fields_ = [("at", ctypes.c_void_p), ("flags", ctypes.c_int), ("size", ctypes.c_size_t)]
+        memory = ctypes.create_string_buffer(8192)
+        def small_stack():
+            return libc.sigaltstack(ctypes.byref(Stack(ctypes.addressof(memory), 0, 8192)), None) == 0
+        import numpy as np, frazil
+        if sys.argv[1] == "True":
+            assert small_stack()
+        x = np.random.default_rng(0).standard_normal((200, 256))
+        codes = frazil.ARCTIC_INT4.pack(x)
+        with frazil.use_kernels("avx2"):
+            right = frazil.ARCTIC_INT4.search(x, codes, 5)
+        assert frazil.kernels()[0] == "amxint8"
+        assert not may()
+        hits = frazil.ARCTIC_INT4.search(x, codes, 5)
+        assert (hits.rows == right.rows).all() and (hits.scores == right.scores).all()
+        print(may())
+    """
+    assert run_python(program, arguments=[str(small_stack)]).split() == [str(not small_stack)]
+
+
 # ---------------------------------------------------------------- interpreters and linkers
 
 

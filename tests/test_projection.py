@@ -130,6 +130,7 @@ def test_packing_into_an_array(projection, monkeypatch):
         (lambda: Projection.fit(np.zeros((9, 9), np.float32), 4), ValueError, "not zero"),
         (lambda: Projection.fit(np.full((9, 9), np.nan, np.float32), 4), ValueError, "row 0"),
         (lambda: Projection.fit(uneven(9), "a"), TypeError, "dim"),
+        (lambda: Projection(np.eye(9, 4) * 1e30), ValueError, r"fit into float32, got up to 1e\+30"),
         (lambda: Codec(32, projection=np.eye(32)), TypeError, "Projection"),
         (lambda: Codec(30, projection=Projection(np.eye(40, 32))), ValueError, "30"),
         (lambda: Codec(32, projection=Projection(np.eye(40, 32))).pack(uneven(3, 39)), ValueError, "d >= 40"),
@@ -193,9 +194,20 @@ def test_fit_of_odd_data(bits):
         np.repeat(uneven(5, 16), 10, axis=0),
         np.eye(32, 16, dtype=np.float32),
     ):
-        codec = Codec.fit(sample, 8, bits)
-        assert codec.limit > 0
-        assert len(codec.pack(sample)) == len(sample)
+        for refine in (False, True):
+            codec = Codec.fit(sample, 8, bits, refine=refine)
+            assert codec.limit > 0
+            assert len(codec.pack(sample)) == len(sample)
+    assert Codec.fit(np.ones((50, 16), np.float32), 16, bits).limit == Codec(16, bits).limit
+    rest = np.random.default_rng(0).standard_normal((50, 20))
+    rest[:, 8:] = np.nan  # not read
+    assert Codec.fit(rest, 8, bits, project=False) == Codec.fit(rest[:, :8], 8, bits)
+    with pytest.raises(ValueError, match="row 0 holds NaN or infinity; every value must be finite"):
+        Codec.fit(rest, 8, bits)
+    with pytest.raises(ValueError, match="seed: expected at least 0, got -1"):
+        Codec.fit(rest, 8, bits, project=False, seed=-1)
+    with pytest.raises(TypeError, match="project: expected a bool or None, got str"):
+        Codec.fit(rest, 8, bits, project="no")
     for count in (0, 1, 19):
         with pytest.raises(ValueError, match=f"at least 20 rows.* got {count}"):
             Codec.fit(uneven(count), 8, bits)

@@ -3,6 +3,7 @@
 // overflow here: 4,096 * 255 * 127 < 2^31.
 //
 // Tile registers are numbered in the instructions themselves: 0 … 3 sums, 4 and 5 queries, 6 and 7 rows.
+#include "../cpu.h"
 #include "../kernel_table.h"
 #include "tiles512.h"
 #include "upcoming.h"
@@ -46,6 +47,10 @@ struct alignas(64) Registers {
     for (std::size_t i = 0; i < 8; ++i) line_bytes[i] = lines[i] != 0 ? 64 : 0;
   }
 };
+
+// GCC 12's own function tells the compiler of the first 8 of the 64 bytes that are read, which may then leave out the
+// rest.
+FRAZIL_INLINE inline void set_up(const Registers& registers) { __asm__ volatile("ldtilecfg %0" : : "m"(registers)); }
 
 template <Width W>
 using UpcomingLines = Upcoming<kGroup * 64 / planes(W)>;  // in each step, of 64 bytes of a plane
@@ -102,11 +107,11 @@ void dot_whole_tile(const std::uint8_t* tile, std::size_t n, std::size_t row_byt
   const std::size_t query_stride = planes(W) * plane_stride(row_bytes);
   const std::size_t padded = (n + kGroup - 1) / kGroup * kGroup;
   std::size_t ready = 0, q = 0;  // queries that the registers are set up for; the next one
-  while (n_queries - q >= (q == 0 ? kFewest : kFewestMore)) {
+  const bool allowed = n_queries >= kFewest && may_use_tiles();
+  while (allowed && n_queries - q >= (q == 0 ? kFewest : kFewestMore)) {
     const std::size_t block = smaller(2 * kLines, n_queries - q), first = smaller(kLines, block);
     if (block != ready) {
-      const Registers registers(first, block - first);
-      _tile_loadconfig(&registers);
+      set_up(Registers(first, block - first));
       ready = block;
     }
     const UpcomingLines<W> upcoming(q == 0 ? ahead : nullptr, tile);
@@ -127,8 +132,8 @@ void dot_whole_tile(const std::uint8_t* tile, std::size_t n, std::size_t row_byt
 }
 
 std::uint64_t dot_peak(std::uint64_t rounds, const std::uint8_t* codes, const std::int8_t* query, std::int32_t* sums) {
-  const Registers registers(kLines, kLines);
-  _tile_loadconfig(&registers);
+  if (!may_use_tiles()) return 0;
+  set_up(Registers(kLines, kLines));
   _tile_loadd(0, sums, 64);
   _tile_loadd(1, sums + 256, 64);
   _tile_loadd(2, sums + 512, 64);

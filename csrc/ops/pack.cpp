@@ -158,14 +158,18 @@ std::size_t pack_rows(const Kernels& kernels, const Format& format, const FloatM
   Kernels::Pack* const kernel = pack_kernels(kernels, x.type)[format.width];
   const double steps = format.steps_per_unit();
   RowReader reader(format, x);
-  for (std::size_t row = begin; row < end;) {
-    parallel::checkpoint();
+  Ahead::Way way = Ahead::kInOrder;
+  for (std::size_t row = begin, block_end = begin; row < end;) {
+    if (row >= block_end) {
+      parallel::checkpoint();
+      block_end = std::min(end, row + kBlockRows);
+      if (trial != nullptr) way = trial->next();
+    }
     // Rows that lie ready are packed in one go, the others one by one; either way up to the first unusual one.
     std::uint8_t* const to = out + (row - begin) * format.row_bytes();
-    const std::size_t most = reader.in_place() ? std::min(kBlockRows, end - row) : 1;
+    const std::size_t most = reader.in_place() ? block_end - row : 1;
     const std::ptrdiff_t stride = reader.in_place() ? x.row_stride : 0;
-    RowsAhead ahead;
-    if (reader.in_place()) ahead = {trial != nullptr ? trial->next() : Ahead::kInOrder, row};
+    const RowsAhead ahead{reader.in_place() ? way : Ahead::kNothing, row};
     const std::size_t packed = kernel(reader.values(row), stride, most, format.dim, steps, to, ahead);
     row += packed;
     if (packed == most) continue;

@@ -115,6 +115,13 @@ int run(const Options& options) {
 
   Report report;
   report.name_case_on_signals();
+#if defined(__x86_64__)
+  for (const Set& set : sets.tested) {
+    if (set.name != "amxint8") continue;
+    report.begin("amxint8", "permission");
+    report.check(may_use_tiles(), "AMX's registers may be used, or another set would do its work");
+  }
+#endif
   Golden kernels(options.golden + "/kernels.txt", options.writing);
   Golden operations(options.golden + "/operations.txt", options.writing);
   if (options.fuzz) {

@@ -24,6 +24,8 @@ _SPREADS = np.geomspace(1.6, 10, 48)  # limits that are tried, in standard devia
 
 def fit(codec: Codec, sample: Any, refine: bool, project: bool | None, seed: int) -> Codec:
     """Return a codec like the given one, its limit and projection fitted to a sample; see `Codec.fit`."""
+    if project is not None and not project and len(getattr(sample, "shape", ())) == 2 and sample.shape[1] > codec.dim:
+        sample = sample[:, : codec.dim]  # nothing else is read
     held = Sample(sample, seed=seed, least=_LEAST_ROWS)
     if held.dim < codec.dim:
         raise ValueError(f"sample: expected shape (n, d) with d >= {codec.dim}, got d = {held.dim}")
@@ -37,6 +39,8 @@ def fit(codec: Codec, sample: Any, refine: bool, project: bool | None, seed: int
     plain = replace(codec, projection=None)  # what is packed here is projected already
     limits = [float(f"{times * spread:.3g}") for times in _SPREADS]
     errors = [_error(replace(plain, limit=limit), truth, refine) for limit in limits]
+    if not min(errors) < max(errors):
+        return codec  # whose limit is as good as any: no scores differ, or none is found by codes
     return replace(codec, limit=limits[int(np.argmin(errors))])
 
 

@@ -224,7 +224,7 @@ def _matrix(values: Any, name: str) -> NDArray[Any]:
         raise ValueError(f"{name}: expected shape (n, d), got {array.shape}")
     bad = ~np.isfinite(array).all(axis=1)
     if bad.any():
-        raise ValueError(f"{name}: row {int(bad.argmax())} holds NaN or infinity")
+        raise ValueError(f"{name}: row {int(bad.argmax())} holds NaN or infinity; every value must be finite")
     return array
 
 
