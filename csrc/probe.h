@@ -10,7 +10,7 @@ namespace frazil {
 // out.
 std::uint64_t read_bytes(const std::uint8_t* at, std::size_t n, unsigned threads);
 
-// Reads the first `kept` bytes of each of n rows `stride` bytes apart, asking for rows ahead as packing does.
+// Reads the first `kept` bytes of each of n rows `stride` bytes apart, asking for rows ahead in order.
 std::uint64_t read_rows(const std::uint8_t* at, std::size_t n, std::size_t kept, std::size_t stride, unsigned threads);
 
 // Has each thread multiply and add up codes and queries at the rate of the instruction set in force; returns how many

@@ -126,8 +126,8 @@ class Codec:
 
         The limit is the one by which the scores of held-out rows and their nearest rows differ least from those of the
         floats, after what changes no order is taken out: each row's mean, and a straight line between the two. A
-        projection is taken where it keeps, of the held-out rows' 10 nearest, 2% more than cutting does. Where all limits
-        are alike, as for rows that are all the same, it is the class's own.
+        projection is taken where it keeps, of the held-out rows' 10 nearest, 2% more than cutting does. Where all
+        limits are alike, as for rows that are all the same, it is the class's own.
 
         Args:
             sample: floats (n, d), d >= dim, of the types that `pack` takes: some thousand embeddings of documents, at
