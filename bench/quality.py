@@ -100,6 +100,10 @@ def _dense(arguments: argparse.Namespace) -> Set:
     return Set("dense", draw(arguments.rows), draw(_DENSE_QUERIES), None, unit(vectors, _DIM))
 
 
+def _metric_of_some(one: Set) -> Metric:
+    return Metric.fit(_some(one.documents, 2000))
+
+
 def _floats(one: Set) -> Answers:
     return nearest(one.queries, one.documents, _DIM, _K)
 
@@ -151,16 +155,8 @@ for _label, _codec in (("pack(x", _UNIFORM), ('spacing="normal", pack(x', _NORMA
         (f"`{_label}, refine=True)`", _codec.row_bytes, _codes(_codec, lambda one: True)),
         ("… the limit of `Codec.fit(x, refine=True)`", _codec.row_bytes, _codes(_codec, lambda one: True, True)),
         (f"`{_label}, refine=Metric.fit(x))`", _codec.row_bytes, _codes(_codec, lambda one: Metric.fit(one.documents))),
-        (
-            "… the metric of 2,000 of its vectors",
-            _codec.row_bytes,
-            _codes(_codec, lambda one: Metric.fit(_some(one.documents, 2000))),
-        ),
-        (
-            "… and the limit of `Codec.fit(x, refine=True)`",
-            _codec.row_bytes,
-            _codes(_codec, lambda one: Metric.fit(_some(one.documents, 2000)), True),
-        ),
+        ("… the metric of 2,000 of its vectors", _codec.row_bytes, _codes(_codec, _metric_of_some)),
+        ("… and the limit of `Codec.fit(x, refine=True)`", _codec.row_bytes, _codes(_codec, _metric_of_some, True)),
         ("… the metric of the other collections", _codec.row_bytes, _codes(_codec, lambda one: Metric.fit(one.others))),
     ]
 _METHODS += [

@@ -12,6 +12,8 @@
 
 namespace frazil {
 
+static constexpr std::size_t kLineBytes = 64, kPageBytes = 4096;
+
 // How far ahead codes are asked for in order, where that helps (ops/ahead.h): from 1 to 8 KB it then made no
 // difference.
 static constexpr std::size_t kPrefetchBytes = 4096;
@@ -29,7 +31,7 @@ static constexpr std::size_t kPrefetchPicked = 16;
 template <bool Far = false>
 [[maybe_unused]] FRAZIL_INLINE static inline void prefetch(const void* at, std::size_t bytes) {
   const char* const first = static_cast<const char*>(at);
-  for (std::size_t i = 0; i < bytes; i += 64) {
+  for (std::size_t i = 0; i < bytes; i += kLineBytes) {
 #if defined(_MSC_VER) && defined(_M_X64)
     _mm_prefetch(first + i, Far ? _MM_HINT_T1 : _MM_HINT_T0);
 #elif defined(_MSC_VER) && defined(_M_ARM64)
@@ -49,7 +51,7 @@ struct Ahead {
 // kSpread asks for a line of each of so many pages in turn, the ones after those that are being read, until all lines
 // of all have been asked for. The prefetchers of Intel's CPUs bring up to 20 lines of what is read in order, for each
 // page that they see: of eight pages more than of one.
-static constexpr std::size_t kSpreadPages = 8, kPageBytes = 4096;
+static constexpr std::size_t kSpreadPages = 8;
 
 // What packing asks for while it reads rows of floats (kernels/upcoming.h).
 struct RowsAhead {
@@ -61,11 +63,12 @@ struct RowsAhead {
 [[maybe_unused]] FRAZIL_INLINE static inline void ask(const Ahead& ahead, const void* at, std::size_t bytes) {
   if (ahead.way == Ahead::kNothing) return;
   if (ahead.way == Ahead::kInOrder) return prefetch(static_cast<const char*>(at) + ahead.distance, bytes);
-  constexpr std::size_t kWindow = kSpreadPages * kPageBytes, kLine = 64;
-  for (std::size_t i = 0; i < bytes; i += kLine) {
+  constexpr std::size_t kWindow = kSpreadPages * kPageBytes;
+  for (std::size_t i = 0; i < bytes; i += kLineBytes) {
     const std::size_t address = reinterpret_cast<std::size_t>(at) + i;
-    const std::size_t line = address % kWindow / kLine;  // the next window's: this number's lowest bits choose the page
-    const std::size_t there = line % kSpreadPages * kPageBytes + line / kSpreadPages * kLine;
+    // The next window's: this number's lowest bits choose the page.
+    const std::size_t line = address % kWindow / kLineBytes;
+    const std::size_t there = line % kSpreadPages * kPageBytes + line / kSpreadPages * kLineBytes;
     prefetch<true>(reinterpret_cast<const void*>(address - address % kWindow + kWindow + there), 1);
   }
 }

@@ -58,14 +58,14 @@ class UpcomingFloats {
   FRAZIL_INLINE void ask(const void* at, std::size_t bytes) {
     if (way_ == Ahead::kNothing) return;
     if (way_ == Ahead::kInOrder) return prefetch(static_cast<const char*>(at) + rows(kPrefetchRows), bytes);
-    for (std::size_t i = 0; i < bytes; i += kLine) {
+    for (std::size_t i = 0; i < bytes; i += kLineBytes) {
       prefetch(next_, 1);
-      next_ += ++asked_ % kPrefetchRows != 0 ? step_ : static_cast<std::ptrdiff_t>(kLine) - rows_back();
+      next_ += ++asked_ % kPrefetchRows != 0 ? step_ : static_cast<std::ptrdiff_t>(kLineBytes) - rows_back();
     }
   }
 
  private:
-  static constexpr std::size_t kLine = 64, kMostParts = 8;
+  static constexpr std::size_t kMostParts = 8;
 
   // How many rows make a page; a group has kPrefetchRows times as many.
   static std::size_t parts(std::ptrdiff_t stride) {

@@ -180,15 +180,11 @@ std::size_t pack_rows(const Kernels& kernels, const Format& format, const FloatM
   return end;
 }
 
-PackTrial pack_trial(const Format& format, const FloatMatrix& x) {
-  return PackTrial(kBlockRows * format.dim * size_of(x.type));
-}
-
 void pack(const Format& format, const FloatMatrix& x, const char* name, unsigned threads, std::uint8_t* out) {
   const DefaultFloatEnvironment environment;
   const Kernels& kernels = dispatch::table();
   const unsigned workers = parallel::worth(threads, x.rows * format.dim, kValuesPerThread);
-  std::vector<PackTrial> trials(workers, pack_trial(format, x));
+  std::vector<PackTrial> trials(workers, PackTrial(kBlockRows * format.dim * size_of(x.type)));
   const std::size_t first_bad =
       parallel::first_stop(x.rows, kChunkRows, workers, [&](unsigned slot, std::size_t begin, std::size_t end) {
         return pack_rows(kernels, format, x, begin, end, out + begin * format.row_bytes(), &trials[slot]);

@@ -14,10 +14,9 @@ namespace frazil {
 void pack(const Format& format, const FloatMatrix& x, const char* name, unsigned threads, std::uint8_t* out);
 
 // Packs rows [begin, end); returns the first row that holds NaN or infinity, or end. Asks for later rows in order, or
-// as a trial finds out: one for all that a thread packs of x, made by pack_trial.
+// as a trial finds out: one for all that a thread packs of x.
 std::size_t pack_rows(const Kernels& kernels, const Format& format, const FloatMatrix& x, std::size_t begin,
                       std::size_t end, std::uint8_t* out, PackTrial* trial = nullptr);
-PackTrial pack_trial(const Format& format, const FloatMatrix& x);
 
 // Reads rows of any type and strides. Its buffers are on the heap: some systems give threads small stacks.
 class RowReader {

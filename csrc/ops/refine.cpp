@@ -170,15 +170,14 @@ void pack_refined(const Format& format, const FloatMatrix& x, const char* name, 
   const Kernels& kernels = dispatch::table();
   const Loss loss(format, metric);
   const std::size_t work = x.rows * format.dim * (metric != nullptr ? format.dim : kPassesPerRow);
-  const std::size_t first_bad = parallel::first_stop(x.rows, kChunkRows, parallel::worth(threads, work, kWorkPerThread),
-                                                     [&](unsigned, std::size_t begin, std::size_t end) {
-                                                       std::uint8_t* const codes = out + begin * format.row_bytes();
-                                                       const std::size_t stopped =
-                                                           pack_rows(kernels, format, x, begin, end, codes);
-                                                       if (stopped == end)
-                                                         loss.refine_rows(kernels, x, begin, end, codes);
-                                                       return stopped;
-                                                     });
+  const unsigned workers = parallel::worth(threads, work, kWorkPerThread);
+  const std::size_t first_bad =
+      parallel::first_stop(x.rows, kChunkRows, workers, [&](unsigned, std::size_t begin, std::size_t end) {
+        std::uint8_t* const codes = out + begin * format.row_bytes();
+        const std::size_t stopped = pack_rows(kernels, format, x, begin, end, codes);
+        if (stopped == end) loss.refine_rows(kernels, x, begin, end, codes);
+        return stopped;
+      });
   if (first_bad < x.rows) fail_not_finite(name, first_bad);
 }
 

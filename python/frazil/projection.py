@@ -51,11 +51,11 @@ class Projection:
             matrix = np.array(floats, np.float32, order="C")
         if not np.isfinite(matrix).all():
             raise ValueError("matrix: holds NaN, infinity or values that float32 cannot hold; every one must be finite")
-        largest = float(np.abs(matrix).max()) * len(matrix) * 2.0**ORDINARY
-        if largest > float(np.finfo(np.float32).max):
+        largest = float(np.abs(matrix).max())
+        if largest * len(matrix) * 2.0**ORDINARY > float(np.finfo(np.float32).max):
             raise ValueError(
                 f"matrix: expected values whose products with vectors up to 2^{ORDINARY} fit into float32, got up to "
-                f"{np.abs(matrix).max():.3g}; vectors are normalized afterwards, so that a smaller one does the same"
+                f"{largest:.3g}; vectors are normalized afterwards, so that a smaller one does the same"
             )
         matrix.flags.writeable = False
         object.__setattr__(self, "matrix", matrix)

@@ -24,9 +24,8 @@ _SPREADS = np.geomspace(1.6, 10, 48)  # limits that are tried, in standard devia
 
 def fit(codec: Codec, sample: Any, refine: bool, project: bool | None, seed: int) -> Codec:
     """Return a codec like the given one, its limit and projection fitted to a sample; see `Codec.fit`."""
-    if project is not None and not project and len(getattr(sample, "shape", ())) == 2 and sample.shape[1] > codec.dim:
-        sample = sample[:, : codec.dim]  # nothing else is read
-    held = Sample(sample, seed=seed, least=_LEAST_ROWS)
+    kept = None if project is None or project else codec.dim  # else all of them count
+    held = Sample(sample, seed=seed, least=_LEAST_ROWS, kept=kept)
     if held.dim < codec.dim:
         raise ValueError(f"sample: expected shape (n, d) with d >= {codec.dim}, got d = {held.dim}")
     few = Sample(_some(held.documents, _DOCUMENTS, seed), held.queries[:_QUERIES])

@@ -136,14 +136,17 @@ class Sample:
         queries: floats (q, d); None: a tenth of the documents, at most 1,000, chosen at random, become the queries.
         seed: of the random choice.
         least: fewer documents are an error; None: what can be compared at all.
+        kept: so many dimensions of the documents are read; None: all.
 
     Raises:
         ValueError: wrong shape, NaN or infinity, or too few rows.
         TypeError: wrong dtype.
     """
 
-    def __init__(self, documents: Any, queries: Any = None, seed: int = 0, *, least: int | None = None) -> None:
-        self.documents = _matrix(documents, "sample")
+    def __init__(
+        self, documents: Any, queries: Any = None, seed: int = 0, *, least: int | None = None, kept: int | None = None
+    ) -> None:
+        self.documents = _matrix(documents, "sample", kept)
         least = least or (2 if queries is None else 1)
         if len(self.documents) < least:
             held_out = ", some of which are held out as queries" if queries is None else ""
@@ -218,10 +221,11 @@ def report(
     )
 
 
-def _matrix(values: Any, name: str) -> NDArray[Any]:
+def _matrix(values: Any, name: str, kept: int | None = None) -> NDArray[Any]:
     array = as_numbers(*as_floats(values, name))
     if array.ndim != 2 or not array.shape[1]:
         raise ValueError(f"{name}: expected shape (n, d), got {array.shape}")
+    array = array[:, :kept]
     bad = ~np.isfinite(array).all(axis=1)
     if bad.any():
         raise ValueError(f"{name}: row {int(bad.argmax())} holds NaN or infinity; every value must be finite")
