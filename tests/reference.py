@@ -145,7 +145,7 @@ def pack_ordered(x, dim, bits, limit):
         t = x * scale - 0.5
     else:
         high = scale.astype(np.float32)
-        low = (scale - high.astype(np.float64)).astype(np.float32)
+        low = (scale - high.astype(np.float64)).astype(np.float32) if bits == 8 else np.float32(0)
         t = x * high + (x * low - np.float32(0.5))
     codes = np.clip(np.rint(t).astype(np.int64) + half, 0, levels)
     return to_bytes(codes, bits)

@@ -1,12 +1,11 @@
 // AVX2 with FMA and F16C (Haswell, Zen and later). The integer work is vpmaddubsw (products16.h).
 #include "../floats.h"
 #include "expand_rows.h"
-#include "pack_by_blocks.h"
+#include "pack_rows.h"
 #include "products16.h"
 #include "refine_rows.h"
 #include "sketch_rows.h"
 #include "sketches256.h"
-#include "upcoming.h"
 #include "vectors256.h"
 
 namespace frazil {
@@ -14,101 +13,103 @@ namespace {
 
 // ---------------------------------------------------------------- pack
 
-// Eight numbers as floats.
-__m256 load_eight(const Half* x) { return _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(x))); }
-__m256 load_eight(const Bfloat16* x) {
-  const __m256i bits = _mm256_cvtepu16_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(x)));
-  return _mm256_castsi256_ps(_mm256_slli_epi32(bits, 16));
-}
+struct PackVector {
+  static constexpr std::size_t kBlock = 32;
 
-template <class T>
-void widen_block(const T* x, float* to) {
-  for (std::size_t i = 0; i < kBlock; i += 8) _mm256_store_ps(to + i, load_eight(x + i));
-}
+  static __m128i load_bits(const void* x) { return _mm_loadu_si128(static_cast<const __m128i*>(x)); }
+  static __m256 load_eight(const Half* x) { return _mm256_cvtph_ps(load_bits(x)); }
+  static __m256 load_eight(const Bfloat16* x) {
+    return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(load_bits(x)), 16));
+  }
+  template <class T>
+  static void widen(const T* x, float* to) {
+    for (std::size_t i = 0; i < kSums; i += 8) _mm256_store_ps(to + i, load_eight(x + i));
+  }
 
-// Adds the squares of 4 numbers, widened to double, to 4 of the 32 partial sums. On floats the product is exact and the
-// fused operation gives what the separate ones give; doubles are multiplied and added apart.
-__m256d add_squares(__m256d sum, const float* x) {
-  const __m256d v = _mm256_cvtps_pd(_mm_loadu_ps(x));
-  return _mm256_fmadd_pd(v, v, sum);
-}
-__m256d add_squares(__m256d sum, const double* x) {
-  const __m256d v = _mm256_loadu_pd(x);
-  return _mm256_add_pd(sum, _mm256_mul_pd(v, v));
-}
+  // Adds the squares of 4 numbers, widened to double, to 4 of the 32 partial sums. On floats the product is exact and
+  // the fused operation gives what the separate ones give; doubles are multiplied and added apart.
+  static __m256d add_squares(__m256d sum, const float* x) {
+    const __m256d v = _mm256_cvtps_pd(_mm_loadu_ps(x));
+    return _mm256_fmadd_pd(v, v, sum);
+  }
+  static __m256d add_squares(__m256d sum, const double* x) {
+    const __m256d v = _mm256_loadu_pd(x);
+    return _mm256_add_pd(sum, _mm256_mul_pd(v, v));
+  }
 
-template <class T>
-FRAZIL_INLINE inline double sum_of_squares(const T* x, std::size_t dim, const T* tail, UpcomingFloats& upcoming) {
-  __m256d p[8];
-  for (auto& sum : p) sum = _mm256_setzero_pd();
-  const std::size_t whole = dim / kBlock * kBlock;
-  for (std::size_t i = 0; i < whole; i += kBlock) {
-    upcoming.ask(x + i, kBlock * sizeof(T));
-    for (std::size_t k = 0; k < 8; ++k) p[k] = add_squares(p[k], x + i + 4 * k);
+  template <class T, class Upcoming>
+  FRAZIL_INLINE static double sum_of_squares(const T* x, std::size_t n, const T* tail, bool has_tail,
+                                             Upcoming& upcoming) {
+    __m256d p[8];
+    for_each_index<8>([&](auto k) FRAZIL_INLINE { p[k] = _mm256_setzero_pd(); });
+    const auto add = [&](const T* at) FRAZIL_INLINE {
+      for_each_index<8>([&](auto k) FRAZIL_INLINE { p[k] = add_squares(p[k], at + 4 * k); });
+    };
+    for (std::size_t i = 0; i < n; i += kSums) {
+      upcoming.ask();
+      add(x + i);
+    }
+    if (has_tail) add(tail);
+    for_each_index<4>([&](auto k) FRAZIL_INLINE { p[k] = _mm256_add_pd(p[k], p[k + 4]); });
+    const __m256d h4 = _mm256_add_pd(_mm256_add_pd(p[0], p[2]), _mm256_add_pd(p[1], p[3]));
+    const __m128d h2 = _mm_add_pd(_mm256_castpd256_pd128(h4), _mm256_extractf128_pd(h4, 1));
+    return _mm_cvtsd_f64(_mm_add_sd(h2, _mm_unpackhi_pd(h2, h2)));
   }
-  if (whole < dim) {
-    for (std::size_t k = 0; k < 8; ++k) p[k] = add_squares(p[k], tail + 4 * k);
-  }
-  for (std::size_t h = 4; h > 0; h /= 2) {
-    for (std::size_t k = 0; k < h; ++k) p[k] = _mm256_add_pd(p[k], p[k + h]);
-  }
-  const __m128d h2 = _mm_add_pd(_mm256_castpd256_pd128(p[0]), _mm256_extractf128_pd(p[0], 1));
-  return _mm_cvtsd_f64(_mm_add_sd(h2, _mm_unpackhi_pd(h2, h2)));
-}
 
-// Eight values' whole steps from the middle of the range (docs/format.md §3).
-struct SingleSteps {
-  __m256 high, low;
-  explicit SingleSteps(double scale) {
-    const float rounded = static_cast<float>(scale);
-    high = _mm256_set1_ps(rounded);
-    low = _mm256_set1_ps(static_cast<float>(scale - static_cast<double>(rounded)));
-  }
-  __m256i operator()(const float* at) const {
-    const __m256 x = _mm256_loadu_ps(at);
-    const __m256 low_part = _mm256_sub_ps(_mm256_mul_ps(x, low), _mm256_set1_ps(0.5f));
-    return _mm256_cvtps_epi32(_mm256_add_ps(_mm256_mul_ps(x, high), low_part));
-  }
-};
+  static double over_root(double a, double b) { return a / _mm_cvtsd_f64(_mm_sqrt_pd(_mm_set1_pd(b))); }
 
-struct DoubleSteps {
-  __m256d scale;
-  explicit DoubleSteps(double s) : scale(_mm256_set1_pd(s)) {}
-  __m128i four(const double* at) const {
-    return _mm256_cvtpd_epi32(_mm256_sub_pd(_mm256_mul_pd(_mm256_loadu_pd(at), scale), _mm256_set1_pd(0.5)));
-  }
-  __m256i operator()(const double* at) const { return _mm256_set_m128i(four(at + 4), four(at)); }
-};
-
-// Writes the codes of 32 values: 16 bytes of 4 bits or 32 of 8. Saturating to s8 is the clipping.
-template <Width W, class Value, class Steps>
-void pack_block(const Value* x, const Steps& steps, std::uint8_t* out) {
-  // Packing works within 128-bit lanes: dword 4 * lane + source comes out where dword 2 * source + lane belongs.
-  const __m256i order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
-  __m256i codes =
-      _mm256_packs_epi16(_mm256_packs_epi32(steps(x), steps(x + 8)), _mm256_packs_epi32(steps(x + 16), steps(x + 24)));
-  codes = _mm256_permutevar8x32_epi32(codes, order);
-  if constexpr (W == kInt4) {
-    codes = _mm256_max_epi8(_mm256_min_epi8(codes, _mm256_set1_epi8(7)), _mm256_set1_epi8(-8));
-    codes = _mm256_add_epi8(codes, _mm256_set1_epi8(8));
-    const __m256i pairs = _mm256_maddubs_epi16(codes, _mm256_set1_epi16(0x0110));  // 16 * even + odd
-    const __m256i bytes = _mm256_permute4x64_epi64(_mm256_packus_epi16(pairs, pairs), 0x08);
-    _mm_storeu_si128(reinterpret_cast<__m128i*>(out), _mm256_castsi256_si128(bytes));
-  } else {
-    store256(out, _mm256_xor_si256(codes, _mm256_set1_epi8(-128)));  // -128 -> 0
-  }
-}
-
-template <Width W, class T, class Steps>
-std::size_t pack(const std::byte* rows, std::ptrdiff_t stride, std::size_t n, std::size_t dim, double steps_per_unit,
-                 std::uint8_t* out, const RowsAhead& ahead) {
-  const auto steps_of = [&](double squares) FRAZIL_INLINE {
-    return Steps(steps_per_unit / _mm_cvtsd_f64(_mm_sqrt_pd(_mm_set1_pd(squares))));
+  // Eight values' whole steps from the middle of the range (docs/format.md §3).
+  template <Width W, class Value>
+  struct Steps {
+    __m256 high, low;
+    explicit Steps(double scale)
+        : high(_mm256_set1_ps(static_cast<float>(scale))), low(_mm256_set1_ps(low_part(scale))) {}
+    __m256i operator()(const float* at) const {
+      const __m256 x = _mm256_loadu_ps(at), half = _mm256_set1_ps(0.5f), steps = _mm256_mul_ps(x, high);
+      if constexpr (W == kInt4) return _mm256_cvtps_epi32(_mm256_sub_ps(steps, half));
+      return _mm256_cvtps_epi32(_mm256_add_ps(steps, _mm256_sub_ps(_mm256_mul_ps(x, low), half)));
+    }
   };
-  const auto widen = [](const auto* x, float* to) FRAZIL_INLINE { widen_block(x, to); };
-  return pack_by_blocks<W, T>(rows, stride, n, dim, out, ahead, widen, sum_of_squares<Packed<T>>, steps_of,
-                              pack_block<W, Packed<T>, Steps>);
-}
+  template <Width W>
+  struct Steps<W, double> {
+    __m256d scale;
+    explicit Steps(double s) : scale(_mm256_set1_pd(s)) {}
+    __m128i four(const double* at) const {
+      return _mm256_cvtpd_epi32(_mm256_sub_pd(_mm256_mul_pd(_mm256_loadu_pd(at), scale), _mm256_set1_pd(0.5)));
+    }
+    __m256i operator()(const double* at) const { return _mm256_set_m128i(four(at + 4), four(at)); }
+  };
+
+  // Saturating to s8 is the clipping. Packing works within 128-bit lanes, what comes out must be put in order: each
+  // lane has 4 values of each of the vectors packed.
+  template <Width W, std::size_t N, class Value, class Steps>
+  FRAZIL_INLINE static void pack_blocks(const Value* x, const Steps& steps, std::uint8_t* out) {
+    __m256i codes[N];
+    for_each_index<N>([&](auto i) FRAZIL_INLINE {
+      const Value* const at = x + 32 * i;
+      codes[i] = _mm256_packs_epi16(_mm256_packs_epi32(steps(at), steps(at + 8)),
+                                    _mm256_packs_epi32(steps(at + 16), steps(at + 24)));
+    });
+    if constexpr (W == kInt4) {
+      __m256i pairs[N];
+      for_each_index<N>([&](auto i) FRAZIL_INLINE {
+        codes[i] = _mm256_max_epi8(_mm256_min_epi8(codes[i], _mm256_set1_epi8(7)), _mm256_set1_epi8(-8));
+        codes[i] = _mm256_add_epi8(codes[i], _mm256_set1_epi8(8));
+        pairs[i] = _mm256_maddubs_epi16(codes[i], _mm256_set1_epi16(0x0110));  // 16 * even + odd
+      });
+      const __m256i bytes = _mm256_packus_epi16(pairs[0], pairs[N - 1]);
+      const __m128i low = _mm256_castsi256_si128(bytes), high = _mm256_extracti128_si256(bytes, 1);
+      _mm_storeu_si128(reinterpret_cast<__m128i*>(out), _mm_unpacklo_epi16(low, high));
+      if constexpr (N == 2) _mm_storeu_si128(reinterpret_cast<__m128i*>(out + 16), _mm_unpackhi_epi16(low, high));
+    } else {
+      const __m256i order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
+      for_each_index<N>([&](auto i) FRAZIL_INLINE {
+        const __m256i flipped = _mm256_xor_si256(codes[i], _mm256_set1_epi8(-128));  // -128 -> 0
+        store256(out + 32 * i, _mm256_permutevar8x32_epi32(flipped, order));
+      });
+    }
+  }
+};
 
 // ---------------------------------------------------------------- unpack
 
@@ -432,10 +433,10 @@ struct RefineVector {
 
 extern constinit const Kernels kernels_avx2{
     .name = "avx2",
-    .pack_half = {pack<kInt4, Half, SingleSteps>, pack<kInt8, Half, SingleSteps>},
-    .pack_bfloat16 = {pack<kInt4, Bfloat16, SingleSteps>, pack<kInt8, Bfloat16, SingleSteps>},
-    .pack_single = {pack<kInt4, float, SingleSteps>, pack<kInt8, float, SingleSteps>},
-    .pack_double = {pack<kInt4, double, DoubleSteps>, pack<kInt8, double, DoubleSteps>},
+    .pack_half = {pack<PackVector, kInt4, Half>, pack<PackVector, kInt8, Half>},
+    .pack_bfloat16 = {pack<PackVector, kInt4, Bfloat16>, pack<PackVector, kInt8, Bfloat16>},
+    .pack_single = {pack<PackVector, kInt4, float>, pack<PackVector, kInt8, float>},
+    .pack_double = {pack<PackVector, kInt4, double>, pack<PackVector, kInt8, double>},
     .unpack = {unpack<kInt4>, unpack<kInt8>},
     .metric_rows = metric_rows<RefineVector>,
     .refine_row = refine_row<RefineVector>,

@@ -7,163 +7,124 @@
 #include "../kernel_table.h"
 #include "../prefetch.h"
 #include "common.h"
+#include "pack_rows.h"
 #include "refine_rows.h"
 #include "rows.h"
 #include "sketch_rows.h"
 #include "sketches512.h"
 #include "tiles512.h"
-#include "upcoming.h"
 #include "vectors512.h"
-#include "widened.h"
 
 namespace frazil {
 namespace {
 
 // ---------------------------------------------------------------- pack
 
-// Sixteen numbers as floats, or those of a mask and zeros.
-__m512 load_sixteen(const Half* x, __mmask16 mask = 0xffff) {
-  return _mm512_cvtph_ps(_mm256_maskz_loadu_epi16(mask, x));
-}
-__m512 load_sixteen(const Bfloat16* x, __mmask16 mask = 0xffff) {
-  const __m512i bits = _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(mask, x));
-  return _mm512_castsi512_ps(_mm512_slli_epi32(bits, 16));
-}
+struct PackVector {
+  static constexpr std::size_t kBlock = 64;
 
-template <class T>
-FRAZIL_INLINE inline void widen_row(const T* x, std::size_t dim, float* to, UpcomingFloats& upcoming) {
-  std::size_t i = 0;
-  for (; i + 32 <= dim; i += 32) {
-    upcoming.ask(x + i, 32 * sizeof(T));
-    _mm512_store_ps(to + i, load_sixteen(x + i));
-    _mm512_store_ps(to + i + 16, load_sixteen(x + i + 16));
+  static __m256i load_bits(const void* x) { return _mm256_loadu_si256(static_cast<const __m256i*>(x)); }
+  static __m512 load_sixteen(const Half* x) { return _mm512_cvtph_ps(load_bits(x)); }
+  static __m512 load_sixteen(const Bfloat16* x) {
+    return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(load_bits(x)), 16));
   }
-  for (; i < dim; i += 16) _mm512_store_ps(to + i, load_sixteen(x + i, head16(dim - i)));
-}
+  template <class T>
+  static void widen(const T* x, float* to) {
+    _mm512_store_ps(to, load_sixteen(x));
+    _mm512_store_ps(to + 16, load_sixteen(x + 16));
+  }
 
-// Adds the squares of 8 numbers, widened to double, to 8 of the 32 partial sums. On floats the product is exact and the
-// fused operation gives what the separate ones give; doubles are multiplied and added apart.
-__m512d add_squares(__m512d sum, const float* x, __mmask8 mask = 0xff) {
-  const __m512d v = _mm512_cvtps_pd(_mm256_maskz_loadu_ps(mask, x));
-  return _mm512_fmadd_pd(v, v, sum);
-}
-__m512d add_squares(__m512d sum, const double* x, __mmask8 mask = 0xff) {
-  const __m512d v = _mm512_maskz_loadu_pd(mask, x);
-  return _mm512_add_pd(sum, _mm512_mul_pd(v, v));
-}
+  // Adds the squares of 8 numbers, widened to double, to 8 of the 32 partial sums. On floats the product is exact and
+  // the fused operation gives what the separate ones give; doubles are multiplied and added apart.
+  static __m512d add_squares(__m512d sum, const float* x) {
+    const __m512d v = _mm512_cvtps_pd(_mm256_loadu_ps(x));
+    return _mm512_fmadd_pd(v, v, sum);
+  }
+  static __m512d add_squares(__m512d sum, const double* x) {
+    const __m512d v = _mm512_loadu_pd(x);
+    return _mm512_add_pd(sum, _mm512_mul_pd(v, v));
+  }
 
-template <class T>
-FRAZIL_INLINE inline double sum_of_squares(const T* x, std::size_t dim, UpcomingFloats& upcoming) {
-  __m512d p0 = _mm512_setzero_pd(), p1 = p0, p2 = p0, p3 = p0;
-  std::size_t i = 0;
-  for (; i + 32 <= dim; i += 32) {
-    upcoming.ask(x + i, 32 * sizeof(T));
-    p0 = add_squares(p0, x + i);
-    p1 = add_squares(p1, x + i + 8);
-    p2 = add_squares(p2, x + i + 16);
-    p3 = add_squares(p3, x + i + 24);
+  template <class T, class Upcoming>
+  FRAZIL_INLINE static double sum_of_squares(const T* x, std::size_t n, const T* tail, bool has_tail,
+                                             Upcoming& upcoming) {
+    __m512d p[4];
+    for_each_index<4>([&](auto k) FRAZIL_INLINE { p[k] = _mm512_setzero_pd(); });
+    const auto add = [&](const T* at) FRAZIL_INLINE {
+      for_each_index<4>([&](auto k) FRAZIL_INLINE { p[k] = add_squares(p[k], at + 8 * k); });
+    };
+    for (std::size_t i = 0; i < n; i += kSums) {
+      upcoming.ask();
+      add(x + i);
+    }
+    if (has_tail) add(tail);
+    const __m512d h8 = _mm512_add_pd(_mm512_add_pd(p[0], p[2]), _mm512_add_pd(p[1], p[3]));
+    const __m256d h4 = _mm256_add_pd(_mm512_castpd512_pd256(h8), _mm512_extractf64x4_pd(h8, 1));
+    const __m128d h2 = _mm_add_pd(_mm256_castpd256_pd128(h4), _mm256_extractf128_pd(h4, 1));
+    return _mm_cvtsd_f64(_mm_add_sd(h2, _mm_unpackhi_pd(h2, h2)));
   }
-  if (const std::size_t rest = dim - i) {
-    p0 = add_squares(p0, x + i, head8(rest));
-    if (rest > 8) p1 = add_squares(p1, x + i + 8, head8(rest - 8));
-    if (rest > 16) p2 = add_squares(p2, x + i + 16, head8(rest - 16));
-    if (rest > 24) p3 = add_squares(p3, x + i + 24, head8(rest - 24));
-  }
-  const __m512d h8 = _mm512_add_pd(_mm512_add_pd(p0, p2), _mm512_add_pd(p1, p3));
-  const __m256d h4 = _mm256_add_pd(_mm512_castpd512_pd256(h8), _mm512_extractf64x4_pd(h8, 1));
-  const __m128d h2 = _mm_add_pd(_mm256_castpd256_pd128(h4), _mm256_extractf128_pd(h4, 1));
-  return _mm_cvtsd_f64(_mm_add_sd(h2, _mm_unpackhi_pd(h2, h2)));
-}
 
-// Sixteen values' whole steps from the middle of the range (docs/format.md §3).
-struct SingleSteps {
-  __m512 high, low;
-  explicit SingleSteps(double scale) {
-    const float rounded = static_cast<float>(scale);
-    high = _mm512_set1_ps(rounded);
-    low = _mm512_set1_ps(static_cast<float>(scale - static_cast<double>(rounded)));
-  }
-  __m512i round(__m512 x) const {
-    const __m512 low_part = _mm512_sub_ps(_mm512_mul_ps(x, low), _mm512_set1_ps(0.5f));
-    return _mm512_cvtps_epi32(_mm512_add_ps(_mm512_mul_ps(x, high), low_part));
-  }
-  __m512i operator()(const float* x) const { return round(_mm512_loadu_ps(x)); }
-  __m512i operator()(const float* x, std::size_t n) const { return round(_mm512_maskz_loadu_ps(head16(n), x)); }
-};
+  static double over_root(double a, double b) { return a / _mm_cvtsd_f64(_mm_sqrt_pd(_mm_set1_pd(b))); }
 
-struct DoubleSteps {
-  __m512d scale;
-  explicit DoubleSteps(double s) : scale(_mm512_set1_pd(s)) {}
-  __m256i round(__m512d x) const {
-    return _mm512_cvtpd_epi32(_mm512_sub_pd(_mm512_mul_pd(x, scale), _mm512_set1_pd(0.5)));
-  }
-  static __m512i join(__m256i low, __m256i high) { return _mm512_inserti64x4(_mm512_castsi256_si512(low), high, 1); }
-  __m512i operator()(const double* x) const { return join(round(_mm512_loadu_pd(x)), round(_mm512_loadu_pd(x + 8))); }
-  __m512i operator()(const double* x, std::size_t n) const {
-    const __m512d low = _mm512_maskz_loadu_pd(head8(n), x);
-    const __m512d high = n > 8 ? _mm512_maskz_loadu_pd(head8(n - 8), x + 8) : _mm512_setzero_pd();
-    return join(round(low), round(high));
-  }
-};
+  // Sixteen values' whole steps from the middle of the range (docs/format.md §3).
+  template <Width W, class Value>
+  struct Steps {
+    __m512 high, low;
+    explicit Steps(double scale)
+        : high(_mm512_set1_ps(static_cast<float>(scale))), low(_mm512_set1_ps(low_part(scale))) {}
+    __m512i operator()(const float* at) const {
+      const __m512 x = _mm512_loadu_ps(at), half = _mm512_set1_ps(0.5f), steps = _mm512_mul_ps(x, high);
+      if constexpr (W == kInt4) return _mm512_cvtps_epi32(_mm512_sub_ps(steps, half));
+      return _mm512_cvtps_epi32(_mm512_add_ps(steps, _mm512_sub_ps(_mm512_mul_ps(x, low), half)));
+    }
+  };
+  template <Width W>
+  struct Steps<W, double> {
+    __m512d scale;
+    explicit Steps(double s) : scale(_mm512_set1_pd(s)) {}
+    __m256i eight(const double* at) const {
+      return _mm512_cvtpd_epi32(_mm512_sub_pd(_mm512_mul_pd(_mm512_loadu_pd(at), scale), _mm512_set1_pd(0.5)));
+    }
+    __m512i operator()(const double* at) const {
+      return _mm512_inserti64x4(_mm512_castsi256_si512(eight(at)), eight(at + 8), 1);
+    }
+  };
 
-// Writes 64 codes, or the `dim` < 64 last ones of a row, from their whole steps from the middle: saturating to s8 is
-// the clipping.
-template <Width W>
-void store_codes(__m512i s0, __m512i s1, __m512i s2, __m512i s3, std::uint8_t* out, std::size_t dim) {
-  // Packing works within 128-bit lanes: dword 4 * lane + source comes out where dword 4 * source + lane belongs.
-  const __m512i order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
-  __m512i codes = _mm512_packs_epi16(_mm512_packs_epi32(s0, s1), _mm512_packs_epi32(s2, s3));
-  codes = _mm512_permutexvar_epi32(order, codes);
-  if constexpr (W == kInt4) {
-    codes = _mm512_max_epi8(_mm512_min_epi8(codes, _mm512_set1_epi8(7)), _mm512_set1_epi8(-8));
-    codes = _mm512_add_epi8(codes, _mm512_set1_epi8(8));
-    const __m512i pairs = _mm512_maddubs_epi16(codes, _mm512_set1_epi16(0x0110));  // 16 * even + odd
-    const __m256i bytes = _mm512_cvtepi16_epi8(pairs);
-    if (dim >= 64) {
-      _mm256_storeu_si256(reinterpret_cast<__m256i*>(out), bytes);
+  // Saturating to s8 is the clipping. Packing works within 128-bit lanes, what comes out must be put in order: each
+  // lane has 4 values of each of the vectors packed.
+  template <Width W, std::size_t N, class Value, class Steps>
+  FRAZIL_INLINE static void pack_blocks(const Value* x, const Steps& steps, std::uint8_t* out) {
+    __m512i codes[N];
+    for_each_index<N>([&](auto i) FRAZIL_INLINE {
+      const Value* const at = x + 64 * i;
+      codes[i] = _mm512_packs_epi16(_mm512_packs_epi32(steps(at), steps(at + 16)),
+                                    _mm512_packs_epi32(steps(at + 32), steps(at + 48)));
+    });
+    if constexpr (W == kInt4) {
+      __m512i pairs[N];
+      for_each_index<N>([&](auto i) FRAZIL_INLINE {
+        codes[i] = _mm512_max_epi8(_mm512_min_epi8(codes[i], _mm512_set1_epi8(7)), _mm512_set1_epi8(-8));
+        codes[i] = _mm512_add_epi8(codes[i], _mm512_set1_epi8(8));
+        pairs[i] = _mm512_maddubs_epi16(codes[i], _mm512_set1_epi16(0x0110));  // 16 * even + odd
+      });
+      // Word 8 * lane + source comes out where word 4 * source + lane belongs.
+      const __m512i order = _mm512_set_epi16(31, 23, 15, 7, 30, 22, 14, 6, 29, 21, 13, 5, 28, 20, 12, 4, 27, 19, 11, 3,
+                                             26, 18, 10, 2, 25, 17, 9, 1, 24, 16, 8, 0);
+      const __m512i bytes = _mm512_permutexvar_epi16(order, _mm512_packus_epi16(pairs[0], pairs[N - 1]));
+      if constexpr (N == 2) {
+        _mm512_storeu_si512(out, bytes);
+      } else {
+        _mm256_storeu_si256(reinterpret_cast<__m256i*>(out), _mm512_castsi512_si256(bytes));
+      }
     } else {
-      _mm256_mask_storeu_epi8(out, static_cast<__mmask32>((1ull << (dim / 2)) - 1), bytes);
-    }
-  } else {
-    _mm512_mask_storeu_epi8(out, head64(dim), _mm512_xor_si512(codes, _mm512_set1_epi8(-128)));  // -128 -> 0
-  }
-}
-
-template <Width W, class T, class Steps>
-std::size_t pack(const std::byte* rows, std::ptrdiff_t stride, std::size_t n, std::size_t dim, double steps_per_unit,
-                 std::uint8_t* out, const RowsAhead& ahead) {
-  constexpr std::size_t kBlockBytes = W == kInt4 ? 32 : 64;
-  const std::size_t row_bytes = W == kInt4 ? dim / 2 : dim;
-  UpcomingFloats upcoming(ahead, rows, stride), nothing({}, rows, stride);
-  Widened<T> wide;
-  for (std::size_t row = 0; row < n; ++row, rows += stride, out += row_bytes) {
-    const T* const from = reinterpret_cast<const T*>(rows);
-    upcoming.begin_row(from);
-    const Packed<T>* x;
-    if constexpr (kIsWidened<T>) {
-      widen_row(from, dim, wide.values, upcoming);
-      x = wide.values;
-    } else {
-      x = from;
-    }
-    const double squares = sum_of_squares(x, dim, kIsWidened<T> ? nothing : upcoming);
-    if (!(squares >= kMinSquares && squares <= kMaxSquares)) return row;
-    const Steps steps(steps_per_unit / _mm_cvtsd_f64(_mm_sqrt_pd(_mm_set1_pd(squares))));
-    std::uint8_t* to = out;
-    std::size_t i = 0;
-    for (; i + 64 <= dim; i += 64, to += kBlockBytes) {
-      store_codes<W>(steps(x + i), steps(x + i + 16), steps(x + i + 32), steps(x + i + 48), to, 64);
-    }
-    if (const std::size_t rest = dim - i) {
-      const __m512i zero = _mm512_setzero_si512();
-      const __m512i s1 = rest > 16 ? steps(x + i + 16, rest - 16) : zero;
-      const __m512i s2 = rest > 32 ? steps(x + i + 32, rest - 32) : zero;
-      const __m512i s3 = rest > 48 ? steps(x + i + 48, rest - 48) : zero;
-      store_codes<W>(steps(x + i, rest), s1, s2, s3, to, rest);
+      const __m512i order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+      for_each_index<N>([&](auto i) FRAZIL_INLINE {
+        const __m512i flipped = _mm512_xor_si512(codes[i], _mm512_set1_epi8(-128));  // -128 -> 0
+        _mm512_storeu_si512(out + 64 * i, _mm512_permutexvar_epi32(order, flipped));
+      });
     }
   }
-  return n;
-}
+};
 
 // ---------------------------------------------------------------- queries against rows where they lie
 
@@ -383,10 +344,10 @@ struct RefineVector {
 
 extern constinit const Kernels kernels_avx512vnni{
     .name = "avx512vnni",
-    .pack_half = {pack<kInt4, Half, SingleSteps>, pack<kInt8, Half, SingleSteps>},
-    .pack_bfloat16 = {pack<kInt4, Bfloat16, SingleSteps>, pack<kInt8, Bfloat16, SingleSteps>},
-    .pack_single = {pack<kInt4, float, SingleSteps>, pack<kInt8, float, SingleSteps>},
-    .pack_double = {pack<kInt4, double, DoubleSteps>, pack<kInt8, double, DoubleSteps>},
+    .pack_half = {pack<PackVector, kInt4, Half>, pack<PackVector, kInt8, Half>},
+    .pack_bfloat16 = {pack<PackVector, kInt4, Bfloat16>, pack<PackVector, kInt8, Bfloat16>},
+    .pack_single = {pack<PackVector, kInt4, float>, pack<PackVector, kInt8, float>},
+    .pack_double = {pack<PackVector, kInt4, double>, pack<PackVector, kInt8, double>},
     .metric_rows = metric_rows<RefineVector>,
     .refine_row = refine_row<RefineVector>,
     .dot_rows = {dot_rows<kInt4>, dot_rows<kInt8>, dot_rows<kNormal4>},

@@ -5,7 +5,7 @@
 
 #include "../floats.h"
 #include "expand_rows.h"
-#include "pack_by_blocks.h"
+#include "pack_rows.h"
 #include "refine_rows.h"
 #include "sketch_rows.h"
 #include "vectors_neon.h"
@@ -29,100 +29,99 @@ float32x4_t load_four(const Bfloat16* x) {
 }
 float64x2_t load_two(const double* x) { return vreinterpretq_f64_u8(load128(x)); }
 
-template <class T>
-void widen_block(const T* x, float* to) {
-  for (std::size_t i = 0; i < kBlock; i += 4) vst1q_f32(to + i, load_four(x + i));
-}
+struct PackVector {
+  static constexpr std::size_t kBlock = 16;
 
-// Adds the squares of 4 numbers, widened to double, to 4 of the 32 partial sums. On floats the product is exact and the
-// fused operation gives what the separate ones give; doubles are multiplied and added apart.
-FRAZIL_INLINE inline void add_squares(float64x2_t& low, float64x2_t& high, const float* x) {
-  const float32x4_t v = load_four(x);
-  const float64x2_t v_low = vcvt_f64_f32(vget_low_f32(v)), v_high = vcvt_high_f64_f32(v);
-  low = vfmaq_f64(low, v_low, v_low);
-  high = vfmaq_f64(high, v_high, v_high);
-}
-FRAZIL_INLINE inline void add_squares(float64x2_t& low, float64x2_t& high, const double* x) {
-  const float64x2_t v_low = load_two(x), v_high = load_two(x + 2);
-  low = vaddq_f64(low, vmulq_f64(v_low, v_low));
-  high = vaddq_f64(high, vmulq_f64(v_high, v_high));
-}
+  template <class T>
+  static void widen(const T* x, float* to) {
+    for (std::size_t i = 0; i < kSums; i += 4) vst1q_f32(to + i, load_four(x + i));
+  }
 
-template <class T>
-FRAZIL_INLINE inline double sum_of_squares(const T* x, std::size_t dim, const T* tail, UpcomingFloats& upcoming) {
-  float64x2_t p[16];
-  for_each_index<16>([&](auto k) FRAZIL_INLINE { p[k] = vdupq_n_f64(0); });
-  const auto add_block = [&](const T* at) FRAZIL_INLINE {
-    for_each_index<8>([&](auto k) FRAZIL_INLINE { add_squares(p[2 * k], p[2 * k + 1], at + 4 * k); });
+  // Adds the squares of 4 numbers, widened to double, to 4 of the 32 partial sums. On floats the product is exact and
+  // the fused operation gives what the separate ones give; doubles are multiplied and added apart.
+  FRAZIL_INLINE static void add_squares(float64x2_t& low, float64x2_t& high, const float* x) {
+    const float32x4_t v = load_four(x);
+    const float64x2_t v_low = vcvt_f64_f32(vget_low_f32(v)), v_high = vcvt_high_f64_f32(v);
+    low = vfmaq_f64(low, v_low, v_low);
+    high = vfmaq_f64(high, v_high, v_high);
+  }
+  FRAZIL_INLINE static void add_squares(float64x2_t& low, float64x2_t& high, const double* x) {
+    const float64x2_t v_low = load_two(x), v_high = load_two(x + 2);
+    low = vaddq_f64(low, vmulq_f64(v_low, v_low));
+    high = vaddq_f64(high, vmulq_f64(v_high, v_high));
+  }
+
+  template <class T, class Upcoming>
+  FRAZIL_INLINE static double sum_of_squares(const T* x, std::size_t n, const T* tail, bool has_tail,
+                                             Upcoming& upcoming) {
+    float64x2_t p[16];
+    for_each_index<16>([&](auto k) FRAZIL_INLINE { p[k] = vdupq_n_f64(0); });
+    const auto add = [&](const T* at) FRAZIL_INLINE {
+      for_each_index<8>([&](auto k) FRAZIL_INLINE { add_squares(p[2 * k], p[2 * k + 1], at + 4 * k); });
+    };
+    for (std::size_t i = 0; i < n; i += kSums) {
+      upcoming.ask();
+      add(x + i);
+    }
+    if (has_tail) add(tail);
+    for_each_index<8>([&](auto k) FRAZIL_INLINE { p[k] = vaddq_f64(p[k], p[k + 8]); });
+    for_each_index<4>([&](auto k) FRAZIL_INLINE { p[k] = vaddq_f64(p[k], p[k + 4]); });
+    return vaddvq_f64(vaddq_f64(vaddq_f64(p[0], p[2]), vaddq_f64(p[1], p[3])));
+  }
+
+  static double over_root(double a, double b) { return a / vget_lane_f64(vsqrt_f64(vdup_n_f64(b)), 0); }
+
+  // Four values' whole steps from the middle of the range (docs/format.md §3).
+  template <Width W, class Value>
+  struct Steps {
+    float32x4_t high, low;
+    explicit Steps(double scale) : high(vdupq_n_f32(static_cast<float>(scale))), low(vdupq_n_f32(low_part(scale))) {}
+    int32x4_t operator()(const float* at) const {
+      const float32x4_t x = load_four(at), half = vdupq_n_f32(0.5f), steps = vmulq_f32(x, high);
+      if constexpr (W == kInt4) return vcvtnq_s32_f32(vsubq_f32(steps, half));
+      return vcvtnq_s32_f32(vaddq_f32(steps, vsubq_f32(vmulq_f32(x, low), half)));
+    }
   };
-  const std::size_t whole = dim / kBlock * kBlock;
-  for (std::size_t i = 0; i < whole; i += kBlock) {
-    upcoming.ask(x + i, kBlock * sizeof(T));
-    add_block(x + i);
-  }
-  if (whole < dim) add_block(tail);
-  for_each_index<8>([&](auto k) FRAZIL_INLINE { p[k] = vaddq_f64(p[k], p[k + 8]); });
-  for_each_index<4>([&](auto k) FRAZIL_INLINE { p[k] = vaddq_f64(p[k], p[k + 4]); });
-  return vaddvq_f64(vaddq_f64(vaddq_f64(p[0], p[2]), vaddq_f64(p[1], p[3])));
-}
+  template <Width W>
+  struct Steps<W, double> {
+    float64x2_t scale;
+    explicit Steps(double s) : scale(vdupq_n_f64(s)) {}
+    int64x2_t two(const double* at) const {
+      return vcvtnq_s64_f64(vsubq_f64(vmulq_f64(load_two(at), scale), vdupq_n_f64(0.5)));
+    }
+    int32x4_t operator()(const double* at) const { return vqmovn_high_s64(vqmovn_s64(two(at)), two(at + 2)); }
+  };
 
-// Four values' whole steps from the middle of the range (docs/format.md §3).
-struct SingleSteps {
-  float32x4_t high, low;
-  explicit SingleSteps(double scale) {
-    const float rounded = static_cast<float>(scale);
-    high = vdupq_n_f32(rounded);
-    low = vdupq_n_f32(static_cast<float>(scale - static_cast<double>(rounded)));
-  }
-  int32x4_t operator()(const float* at) const {
-    const float32x4_t x = load_four(at), low_part = vsubq_f32(vmulq_f32(x, low), vdupq_n_f32(0.5f));
-    return vcvtnq_s32_f32(vaddq_f32(vmulq_f32(x, high), low_part));
+  // Saturating is the clipping.
+  template <Width W, std::size_t N, class Value, class Steps>
+  FRAZIL_INLINE static void pack_blocks(const Value* x, const Steps& steps, std::uint8_t* out) {
+    int8x16_t codes[N];
+    for_each_index<N>([&](auto i) FRAZIL_INLINE {
+      const Value* const at = x + 16 * i;
+      const int16x8_t low = vqmovn_high_s32(vqmovn_s32(steps(at)), steps(at + 4));
+      const int16x8_t high = vqmovn_high_s32(vqmovn_s32(steps(at + 8)), steps(at + 12));
+      codes[i] = vqmovn_high_s16(vqmovn_s16(low), high);
+    });
+    if constexpr (W == kInt4) {
+      uint8x16_t
+          pairs[N];  // in the lower byte of two: the even code, which is -8 … 7 in its high half, then the odd one
+      for_each_index<N>([&](auto i) FRAZIL_INLINE {
+        const uint16x8_t two = vreinterpretq_u16_s8(vqshlq_n_s8(codes[i], 4));
+        pairs[i] = vreinterpretq_u8_u16(vsriq_n_u16(two, two, 12));
+      });
+      const uint8x16_t bytes = veorq_u8(vuzp1q_u8(pairs[0], pairs[N - 1]), vdupq_n_u8(0x88));  // -8 -> 0
+      if constexpr (N == 2) {
+        vst1q_u8(out, bytes);
+      } else {
+        vst1_u8(out, vget_low_u8(bytes));
+      }
+    } else {
+      for_each_index<N>([&](auto i) FRAZIL_INLINE {
+        vst1q_u8(out + 16 * i, veorq_u8(vreinterpretq_u8_s8(codes[i]), vdupq_n_u8(0x80)));  // -128 -> 0
+      });
+    }
   }
 };
-
-struct DoubleSteps {
-  float64x2_t scale;
-  explicit DoubleSteps(double s) : scale(vdupq_n_f64(s)) {}
-  int64x2_t two(const double* at) const {
-    return vcvtnq_s64_f64(vsubq_f64(vmulq_f64(load_two(at), scale), vdupq_n_f64(0.5)));
-  }
-  int32x4_t operator()(const double* at) const { return vqmovn_high_s64(vqmovn_s64(two(at)), two(at + 2)); }
-};
-
-// Writes the codes of 32 values: 16 bytes of 4 bits or 32 of 8. Saturating is the clipping.
-template <Width W, class Value, class Steps>
-FRAZIL_INLINE inline void pack_block(const Value* x, const Steps& steps, std::uint8_t* out) {
-  int8x16_t codes[2];
-  for_each_index<2>([&](auto i) FRAZIL_INLINE {
-    const Value* const at = x + 16 * i;
-    const int16x8_t low = vqmovn_high_s32(vqmovn_s32(steps(at)), steps(at + 4));
-    const int16x8_t high = vqmovn_high_s32(vqmovn_s32(steps(at + 8)), steps(at + 12));
-    codes[i] = vqmovn_high_s16(vqmovn_s16(low), high);
-  });
-  if constexpr (W == kInt4) {
-    uint8x16_t pairs[2];  // in the lower byte of two: the even code, which is -8 … 7 in its high half, then the odd one
-    for_each_index<2>([&](auto i) FRAZIL_INLINE {
-      const uint16x8_t two = vreinterpretq_u16_s8(vqshlq_n_s8(codes[i], 4));
-      pairs[i] = vreinterpretq_u8_u16(vsriq_n_u16(two, two, 12));
-    });
-    vst1q_u8(out, veorq_u8(vuzp1q_u8(pairs[0], pairs[1]), vdupq_n_u8(0x88)));  // -8 -> 0
-  } else {
-    for_each_index<2>([&](auto i) FRAZIL_INLINE {
-      vst1q_u8(out + 16 * i, veorq_u8(vreinterpretq_u8_s8(codes[i]), vdupq_n_u8(0x80)));  // -128 -> 0
-    });
-  }
-}
-
-template <Width W, class T, class Steps>
-std::size_t pack(const std::byte* rows, std::ptrdiff_t stride, std::size_t n, std::size_t dim, double steps_per_unit,
-                 std::uint8_t* out, const RowsAhead& ahead) {
-  const auto steps_of = [&](double squares) FRAZIL_INLINE {
-    return Steps(steps_per_unit / vget_lane_f64(vsqrt_f64(vdup_n_f64(squares)), 0));
-  };
-  const auto widen = [](const auto* x, float* to) FRAZIL_INLINE { widen_block(x, to); };
-  return pack_by_blocks<W, T>(rows, stride, n, dim, out, ahead, widen, sum_of_squares<Packed<T>>, steps_of,
-                              pack_block<W, Packed<T>, Steps>);
-}
 
 // ---------------------------------------------------------------- codes as floats
 
@@ -542,10 +541,10 @@ struct RefineVector {
 
 extern constinit const Kernels kernels_neon{
     .name = "neon",
-    .pack_half = {pack<kInt4, Half, SingleSteps>, pack<kInt8, Half, SingleSteps>},
-    .pack_bfloat16 = {pack<kInt4, Bfloat16, SingleSteps>, pack<kInt8, Bfloat16, SingleSteps>},
-    .pack_single = {pack<kInt4, float, SingleSteps>, pack<kInt8, float, SingleSteps>},
-    .pack_double = {pack<kInt4, double, DoubleSteps>, pack<kInt8, double, DoubleSteps>},
+    .pack_half = {pack<PackVector, kInt4, Half>, pack<PackVector, kInt8, Half>},
+    .pack_bfloat16 = {pack<PackVector, kInt4, Bfloat16>, pack<PackVector, kInt8, Bfloat16>},
+    .pack_single = {pack<PackVector, kInt4, float>, pack<PackVector, kInt8, float>},
+    .pack_double = {pack<PackVector, kInt4, double>, pack<PackVector, kInt8, double>},
     .unpack = {unpack<kInt4>, unpack<kInt8>},
     .metric_rows = metric_rows<RefineVector>,
     .refine_row = refine_row<RefineVector>,

@@ -26,29 +26,32 @@ constexpr int kHalf = W == kInt4 ? 8 : 128;
 template <Width W>
 constexpr int kLevels = W == kInt4 ? 15 : 255;
 
-// A unit value's distance from the middle of the range, in steps, less one half (docs/format.md §3).
-struct SingleSteps {
+// How many whole steps a value lies from the middle of the range (docs/format.md §3).
+template <Width W, class Value>
+struct Steps {
   float high, low;
-  explicit SingleSteps(double scale)
+  explicit Steps(double scale)
       : high(static_cast<float>(scale)), low(static_cast<float>(scale - static_cast<double>(high))) {}
   long operator()(float x) const {
+    const float steps = x * high;
+    if constexpr (W == kInt4) return std::lrintf(steps - 0.5f);
     const float low_part = x * low - 0.5f;
-    return std::lrintf(x * high + low_part);
+    return std::lrintf(steps + low_part);
   }
 };
-
-struct DoubleSteps {
+template <Width W>
+struct Steps<W, double> {
   double scale;
   long operator()(double x) const { return std::lrint(x * scale - 0.5); }
 };
 
-template <Width W, class T, class Steps>
+template <Width W, class T>
 std::size_t pack(const std::byte* x, std::ptrdiff_t stride, std::size_t n, std::size_t dim, double steps_per_unit,
                  std::uint8_t* out, const RowsAhead&) {
   for (std::size_t row = 0; row < n; ++row, x += stride) {
     const double squares = sum_of_squares<T>(x, dim);
     if (!(squares >= kMinSquares && squares <= kMaxSquares)) return row;
-    const Steps steps{steps_per_unit / std::sqrt(squares)};
+    const Steps<W, decltype(widen(T{}))> steps{steps_per_unit / std::sqrt(squares)};
     const auto code = [&](std::size_t i) {
       return static_cast<std::uint8_t>(
           std::clamp<long>(steps(widen(load<T>(x + i * sizeof(T)))) + kHalf<W>, 0, kLevels<W>));
@@ -243,10 +246,10 @@ std::size_t refine_row(const Refinement& row) {
 
 extern constinit const Kernels kernels_scalar{
     .name = "scalar",
-    .pack_half = {pack<kInt4, Half, SingleSteps>, pack<kInt8, Half, SingleSteps>},
-    .pack_bfloat16 = {pack<kInt4, Bfloat16, SingleSteps>, pack<kInt8, Bfloat16, SingleSteps>},
-    .pack_single = {pack<kInt4, float, SingleSteps>, pack<kInt8, float, SingleSteps>},
-    .pack_double = {pack<kInt4, double, DoubleSteps>, pack<kInt8, double, DoubleSteps>},
+    .pack_half = {pack<kInt4, Half>, pack<kInt8, Half>},
+    .pack_bfloat16 = {pack<kInt4, Bfloat16>, pack<kInt8, Bfloat16>},
+    .pack_single = {pack<kInt4, float>, pack<kInt8, float>},
+    .pack_double = {pack<kInt4, double>, pack<kInt8, double>},
     .unpack = {unpack<kInt4>, unpack<kInt8>},
     .metric_rows = metric_rows,
     .refine_row = refine_row,

@@ -5,12 +5,11 @@
 #include "../floats.h"
 #include "../prefetch.h"
 #include "expand_rows.h"
-#include "pack_by_blocks.h"
+#include "pack_rows.h"
 #include "products16.h"
 #include "refine_rows.h"
 #include "sketch_rows.h"
 #include "sketch_sums.h"
-#include "upcoming.h"
 
 namespace frazil {
 namespace {
@@ -48,109 +47,107 @@ __m128 load_halves(const void* at) {
   return widen_halves(_mm_cvtepu16_epi32(_mm_loadl_epi64(static_cast<const __m128i*>(at))));
 }
 
-// Four numbers as floats.
-__m128 load_four(const Half* x) { return load_halves(x); }
-__m128 load_four(const Bfloat16* x) {
-  const __m128i bits = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(x));
-  return _mm_castsi128_ps(_mm_unpacklo_epi16(_mm_setzero_si128(), bits));
-}
+struct PackVector {
+  static constexpr std::size_t kBlock = 16;
 
-template <class T>
-void widen_block(const T* x, float* to) {
-  for (std::size_t i = 0; i < kBlock; i += 4) _mm_store_ps(to + i, load_four(x + i));
-}
+  static __m128 load_four(const Half* x) { return load_halves(x); }
+  static __m128 load_four(const Bfloat16* x) {
+    const __m128i bits = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(x));
+    return _mm_castsi128_ps(_mm_unpacklo_epi16(_mm_setzero_si128(), bits));
+  }
+  template <class T>
+  static void widen(const T* x, float* to) {
+    for (std::size_t i = 0; i < kSums; i += 4) _mm_store_ps(to + i, load_four(x + i));
+  }
 
-// Adds the squares of 4 numbers, widened to double, to 4 of the 32 partial sums.
-FRAZIL_INLINE inline void add_squares(__m128d& sum0, __m128d& sum1, const float* x) {
-  const __m128 v = _mm_loadu_ps(x);
-  const __m128d v0 = _mm_cvtps_pd(v), v1 = _mm_cvtps_pd(_mm_movehl_ps(v, v));
-  sum0 = _mm_add_pd(sum0, _mm_mul_pd(v0, v0));
-  sum1 = _mm_add_pd(sum1, _mm_mul_pd(v1, v1));
-}
-FRAZIL_INLINE inline void add_squares(__m128d& sum0, __m128d& sum1, const double* x) {
-  const __m128d v0 = _mm_loadu_pd(x), v1 = _mm_loadu_pd(x + 2);
-  sum0 = _mm_add_pd(sum0, _mm_mul_pd(v0, v0));
-  sum1 = _mm_add_pd(sum1, _mm_mul_pd(v1, v1));
-}
+  // Adds the squares of 4 numbers, widened to double, to 4 of the 32 partial sums.
+  FRAZIL_INLINE static void add_squares(__m128d& sum0, __m128d& sum1, const float* x) {
+    const __m128 v = _mm_loadu_ps(x);
+    const __m128d v0 = _mm_cvtps_pd(v), v1 = _mm_cvtps_pd(_mm_movehl_ps(v, v));
+    sum0 = _mm_add_pd(sum0, _mm_mul_pd(v0, v0));
+    sum1 = _mm_add_pd(sum1, _mm_mul_pd(v1, v1));
+  }
+  FRAZIL_INLINE static void add_squares(__m128d& sum0, __m128d& sum1, const double* x) {
+    const __m128d v0 = _mm_loadu_pd(x), v1 = _mm_loadu_pd(x + 2);
+    sum0 = _mm_add_pd(sum0, _mm_mul_pd(v0, v0));
+    sum1 = _mm_add_pd(sum1, _mm_mul_pd(v1, v1));
+  }
 
-// 16 of the 32 partial sums at a time: all of them would take every register.
-template <class T>
-FRAZIL_INLINE inline double sum_of_squares(const T* x, std::size_t dim, const T* tail, UpcomingFloats& upcoming) {
-  __m128d p[2][8];
-  const std::size_t whole = dim / kBlock * kBlock;
-  for (std::size_t half = 0; half < 2; ++half) {
-    __m128d sums[8];
-    for_each_index<8>([&](auto k) FRAZIL_INLINE { sums[k] = _mm_setzero_pd(); });
-    for (std::size_t i = 0; i < whole; i += kBlock) {
-      if (half == 0) upcoming.ask(x + i, kBlock * sizeof(T));
-      for_each_index<4>([&](auto k)
-                            FRAZIL_INLINE { add_squares(sums[2 * k], sums[2 * k + 1], x + i + 16 * half + 4 * k); });
+  // 16 of the 32 partial sums at a time: all of them would take every register.
+  template <class T, class Upcoming>
+  FRAZIL_INLINE static double sum_of_squares(const T* x, std::size_t n, const T* tail, bool has_tail,
+                                             Upcoming& upcoming) {
+    __m128d p[2][8];
+    for (std::size_t half = 0; half < 2; ++half) {
+      __m128d sums[8];
+      for_each_index<8>([&](auto k) FRAZIL_INLINE { sums[k] = _mm_setzero_pd(); });
+      const auto add = [&](const T* at) FRAZIL_INLINE {
+        for_each_index<4>([&](auto k)
+                              FRAZIL_INLINE { add_squares(sums[2 * k], sums[2 * k + 1], at + 16 * half + 4 * k); });
+      };
+      for (std::size_t i = 0; i < n; i += kSums) {
+        if (half == 0) upcoming.ask();
+        add(x + i);
+      }
+      if (has_tail) add(tail);
+      for_each_index<8>([&](auto k) FRAZIL_INLINE { p[half][k] = sums[k]; });
     }
-    if (whole < dim) {
-      for_each_index<4>([&](auto k)
-                            FRAZIL_INLINE { add_squares(sums[2 * k], sums[2 * k + 1], tail + 16 * half + 4 * k); });
+    for (std::size_t k = 0; k < 8; ++k) p[0][k] = _mm_add_pd(p[0][k], p[1][k]);
+    for (std::size_t h = 4; h > 0; h /= 2) {
+      for (std::size_t k = 0; k < h; ++k) p[0][k] = _mm_add_pd(p[0][k], p[0][k + h]);
     }
-    for_each_index<8>([&](auto k) FRAZIL_INLINE { p[half][k] = sums[k]; });
+    return _mm_cvtsd_f64(_mm_add_sd(p[0][0], _mm_unpackhi_pd(p[0][0], p[0][0])));
   }
-  for (std::size_t k = 0; k < 8; ++k) p[0][k] = _mm_add_pd(p[0][k], p[1][k]);
-  for (std::size_t h = 4; h > 0; h /= 2) {
-    for (std::size_t k = 0; k < h; ++k) p[0][k] = _mm_add_pd(p[0][k], p[0][k + h]);
-  }
-  return _mm_cvtsd_f64(_mm_add_sd(p[0][0], _mm_unpackhi_pd(p[0][0], p[0][0])));
-}
 
-// Four values' whole steps from the middle of the range (docs/format.md §3).
-struct SingleSteps {
-  __m128 high, low;
-  explicit SingleSteps(double scale) {
-    const float rounded = static_cast<float>(scale);
-    high = _mm_set1_ps(rounded);
-    low = _mm_set1_ps(static_cast<float>(scale - static_cast<double>(rounded)));
-  }
-  __m128i operator()(const float* at) const {
-    const __m128 x = _mm_loadu_ps(at);
-    const __m128 low_part = _mm_sub_ps(_mm_mul_ps(x, low), _mm_set1_ps(0.5f));
-    return _mm_cvtps_epi32(_mm_add_ps(_mm_mul_ps(x, high), low_part));
-  }
-};
+  static double over_root(double a, double b) { return a / _mm_cvtsd_f64(_mm_sqrt_pd(_mm_set1_pd(b))); }
 
-struct DoubleSteps {
-  __m128d scale;
-  explicit DoubleSteps(double s) : scale(_mm_set1_pd(s)) {}
-  __m128i two(const double* at) const {
-    return _mm_cvtpd_epi32(_mm_sub_pd(_mm_mul_pd(_mm_loadu_pd(at), scale), _mm_set1_pd(0.5)));
-  }
-  __m128i operator()(const double* at) const { return _mm_unpacklo_epi64(two(at), two(at + 2)); }
-};
-
-// Writes the codes of 32 values: 16 bytes of 4 bits or 32 of 8. Saturating to s8 is the clipping.
-template <Width W, class Value, class Steps>
-void pack_block(const Value* x, const Steps& steps, std::uint8_t* out) {
-  __m128i pairs[2];
-  for (std::size_t half = 0; half < 2; ++half, x += 16) {
-    __m128i codes =
-        _mm_packs_epi16(_mm_packs_epi32(steps(x), steps(x + 4)), _mm_packs_epi32(steps(x + 8), steps(x + 12)));
-    if constexpr (W == kInt4) {
-      codes = _mm_max_epi8(_mm_min_epi8(codes, _mm_set1_epi8(7)), _mm_set1_epi8(-8));
-      codes = _mm_add_epi8(codes, _mm_set1_epi8(8));
-      pairs[half] = _mm_maddubs_epi16(codes, _mm_set1_epi16(0x0110));  // 16 * even + odd
-    } else {
-      store128(out + 16 * half, _mm_xor_si128(codes, _mm_set1_epi8(-128)));  // -128 -> 0
+  // Four values' whole steps from the middle of the range (docs/format.md §3).
+  template <Width W, class Value>
+  struct Steps {
+    __m128 high, low;
+    explicit Steps(double scale) : high(_mm_set1_ps(static_cast<float>(scale))), low(_mm_set1_ps(low_part(scale))) {}
+    __m128i operator()(const float* at) const {
+      const __m128 x = _mm_loadu_ps(at), half = _mm_set1_ps(0.5f), steps = _mm_mul_ps(x, high);
+      if constexpr (W == kInt4) return _mm_cvtps_epi32(_mm_sub_ps(steps, half));
+      return _mm_cvtps_epi32(_mm_add_ps(steps, _mm_sub_ps(_mm_mul_ps(x, low), half)));
     }
-  }
-  if constexpr (W == kInt4) store128(out, _mm_packus_epi16(pairs[0], pairs[1]));
-}
-
-template <Width W, class T, class Steps>
-std::size_t pack(const std::byte* rows, std::ptrdiff_t stride, std::size_t n, std::size_t dim, double steps_per_unit,
-                 std::uint8_t* out, const RowsAhead& ahead) {
-  const auto steps_of = [&](double squares) FRAZIL_INLINE {
-    return Steps(steps_per_unit / _mm_cvtsd_f64(_mm_sqrt_pd(_mm_set1_pd(squares))));
   };
-  const auto widen = [](const auto* x, float* to) FRAZIL_INLINE { widen_block(x, to); };
-  return pack_by_blocks<W, T>(rows, stride, n, dim, out, ahead, widen, sum_of_squares<Packed<T>>, steps_of,
-                              pack_block<W, Packed<T>, Steps>);
-}
+  template <Width W>
+  struct Steps<W, double> {
+    __m128d scale;
+    explicit Steps(double s) : scale(_mm_set1_pd(s)) {}
+    __m128i two(const double* at) const {
+      return _mm_cvtpd_epi32(_mm_sub_pd(_mm_mul_pd(_mm_loadu_pd(at), scale), _mm_set1_pd(0.5)));
+    }
+    __m128i operator()(const double* at) const { return _mm_unpacklo_epi64(two(at), two(at + 2)); }
+  };
+
+  // Saturating to s8 is the clipping.
+  template <Width W, std::size_t N, class Value, class Steps>
+  FRAZIL_INLINE static void pack_blocks(const Value* x, const Steps& steps, std::uint8_t* out) {
+    __m128i pairs[N];
+    for_each_index<N>([&](auto i) FRAZIL_INLINE {
+      const Value* const at = x + 16 * i;
+      __m128i codes =
+          _mm_packs_epi16(_mm_packs_epi32(steps(at), steps(at + 4)), _mm_packs_epi32(steps(at + 8), steps(at + 12)));
+      if constexpr (W == kInt4) {
+        codes = _mm_max_epi8(_mm_min_epi8(codes, _mm_set1_epi8(7)), _mm_set1_epi8(-8));
+        codes = _mm_add_epi8(codes, _mm_set1_epi8(8));
+        pairs[i] = _mm_maddubs_epi16(codes, _mm_set1_epi16(0x0110));  // 16 * even + odd
+      } else {
+        store128(out + 16 * i, _mm_xor_si128(codes, _mm_set1_epi8(-128)));  // -128 -> 0
+      }
+    });
+    if constexpr (W == kInt4) {
+      const __m128i bytes = _mm_packus_epi16(pairs[0], pairs[N - 1]);
+      if constexpr (N == 2) {
+        store128(out, bytes);
+      } else {
+        _mm_storel_epi64(reinterpret_cast<__m128i*>(out), bytes);
+      }
+    }
+  }
+};
 
 // ---------------------------------------------------------------- codes as floats
 
@@ -509,10 +506,10 @@ struct RefineVector {
 
 extern constinit const Kernels kernels_sse41{
     .name = "sse41",
-    .pack_half = {pack<kInt4, Half, SingleSteps>, pack<kInt8, Half, SingleSteps>},
-    .pack_bfloat16 = {pack<kInt4, Bfloat16, SingleSteps>, pack<kInt8, Bfloat16, SingleSteps>},
-    .pack_single = {pack<kInt4, float, SingleSteps>, pack<kInt8, float, SingleSteps>},
-    .pack_double = {pack<kInt4, double, DoubleSteps>, pack<kInt8, double, DoubleSteps>},
+    .pack_half = {pack<PackVector, kInt4, Half>, pack<PackVector, kInt8, Half>},
+    .pack_bfloat16 = {pack<PackVector, kInt4, Bfloat16>, pack<PackVector, kInt8, Bfloat16>},
+    .pack_single = {pack<PackVector, kInt4, float>, pack<PackVector, kInt8, float>},
+    .pack_double = {pack<PackVector, kInt4, double>, pack<PackVector, kInt8, double>},
     .unpack = {unpack<kInt4>, unpack<kInt8>},
     .metric_rows = metric_rows<RefineVector>,
     .refine_row = refine_row<RefineVector>,

@@ -31,36 +31,36 @@ class Upcoming {
   std::size_t step_;
 };
 
-// Asks for the kept parts of rows of floats, `stride` bytes apart, line by line while others are read: in order, those
-// of the row kPrefetchRows further on; or spread over as many rows in turn, a page or more apart, of the next group of
-// rows, until all of that group have been asked for.
+// Asks for the kept parts of rows of floats, `stride` bytes apart, Bytes at a time while others are read: in order,
+// those of the row kPrefetchRows further on; or spread over as many rows in turn, a page or more apart, of the next
+// group of rows, until all of that group have been asked for.
+template <std::size_t Bytes>
 class UpcomingFloats {
  public:
-  UpcomingFloats(const RowsAhead& ahead, const std::byte* rows, std::ptrdiff_t stride)
-      : way_(ahead.way),
-        stride_(stride),
-        parts_(parts(stride)),
-        row_(ahead.row),
-        next_(reinterpret_cast<const char*>(rows)) {}
+  UpcomingFloats(const RowsAhead& ahead, std::ptrdiff_t stride)
+      : way_(ahead.way), stride_(stride), parts_(parts(stride)), row_(ahead.row) {}
 
   // `at` is where the row begins that is read next.
   FRAZIL_INLINE void begin_row(const void* at) {
-    if (way_ == Ahead::kSpread && row_ % kPrefetchRows == 0) {
+    if (way_ == Ahead::kInOrder) {
+      next_ = static_cast<const char*>(at) + rows(kPrefetchRows);
+      to_next_row_ = back_ = kLineBytes;  // of the same row
+    } else if (way_ == Ahead::kSpread && row_ % kPrefetchRows == 0) {
       const std::size_t part = row_ / kPrefetchRows % parts_;  // of the group; asks for rows part, part + parts_ …
       next_ = static_cast<const char*>(at) + rows(kPrefetchRows * (parts_ - part) + part);
-      step_ = rows(parts_);
+      to_next_row_ = rows(parts_);
+      back_ = static_cast<std::ptrdiff_t>(kLineBytes) - static_cast<std::ptrdiff_t>(kPrefetchRows - 1) * to_next_row_;
       asked_ = 0;
     }
     ++row_;
   }
 
-  // The `bytes` bytes at `at` are being read.
-  FRAZIL_INLINE void ask(const void* at, std::size_t bytes) {
+  // As many bytes of the row are read.
+  FRAZIL_INLINE void ask() {
     if (way_ == Ahead::kNothing) return;
-    if (way_ == Ahead::kInOrder) return prefetch(static_cast<const char*>(at) + rows(kPrefetchRows), bytes);
-    for (std::size_t i = 0; i < bytes; i += kLineBytes) {
+    for (std::size_t i = 0; i < Bytes; i += kLineBytes) {
       prefetch(next_, 1);
-      next_ += ++asked_ % kPrefetchRows != 0 ? step_ : static_cast<std::ptrdiff_t>(kLineBytes) - rows_back();
+      next_ += ++asked_ % kPrefetchRows != 0 ? to_next_row_ : back_;
     }
   }
 
@@ -73,14 +73,13 @@ class UpcomingFloats {
     return bytes * kMostParts < kPageBytes ? kMostParts : (kPageBytes + bytes - 1) / bytes;
   }
   std::ptrdiff_t rows(std::size_t n) const { return static_cast<std::ptrdiff_t>(n) * stride_; }
-  std::ptrdiff_t rows_back() const { return static_cast<std::ptrdiff_t>(kPrefetchRows - 1) * step_; }
 
   const Ahead::Way way_;
   const std::ptrdiff_t stride_;
   const std::size_t parts_;
   std::size_t row_;
-  const char* next_;  // to be asked for, and how far it is from there to the next row's
-  std::ptrdiff_t step_ = 0;
+  const char* next_ = nullptr;  // to be asked for; then how far it is to the next, and from the last row to the first
+  std::ptrdiff_t to_next_row_ = 0, back_ = 0;
   std::size_t asked_ = 0;
 };
 

@@ -10,7 +10,6 @@ namespace frazil {
 namespace {
 
 constexpr __mmask16 head16(std::size_t n) { return static_cast<__mmask16>(n >= 16 ? 0xffff : (1u << n) - 1); }
-constexpr __mmask8 head8(std::size_t n) { return static_cast<__mmask8>(n >= 8 ? 0xff : (1u << n) - 1); }
 constexpr __mmask64 head64(std::size_t n) { return n >= 64 ? ~0ull : (1ull << n) - 1; }
 
 // A table of 16 bytes, in each 128 bits of a vector.

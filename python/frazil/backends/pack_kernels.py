@@ -131,8 +131,11 @@ def _codes(x, scale, BITS: tl.constexpr, DOUBLE: tl.constexpr):
         t = x * scale[:, None] - 0.5
     else:
         high = scale.to(tl.float32)
-        low = (scale - high.to(tl.float64)).to(tl.float32)
-        t = x * high[:, None] + (x * low[:, None] - 0.5)
+        if BITS == 4:
+            t = x * high[:, None] - 0.5
+        else:
+            low = (scale - high.to(tl.float64)).to(tl.float32)
+            t = x * high[:, None] + (x * low[:, None] - 0.5)
     t = tl.minimum(tl.maximum(t, -1.0 * HALF), HALF - 1.0)  # whole bounds: the same before rounding as after it
     return ((t + WHOLE) - WHOLE).to(tl.int32) + HALF
 

@@ -1,0 +1,95 @@
+// Packing rows of floats in blocks of dimensions. In an unnamed namespace: see format.h.
+#pragma once
+
+#include <cstring>
+#include <type_traits>
+
+#include "../kernel_table.h"
+#include "common.h"
+#include "upcoming.h"
+
+namespace frazil {
+namespace {
+
+constexpr std::size_t kSums = 32;  // partial sums of squares; so many values are widened and squared at a time
+
+// 16-bit floats are widened before they are packed, since packing reads each value twice.
+template <class T>
+constexpr bool kIsWidened = sizeof(T) == 2;
+template <class T>
+using Packed = std::conditional_t<kIsWidened<T>, float, T>;
+
+// Where a row of T is widened to; nothing if it is not.
+template <class T>
+struct Widened {
+  alignas(64) float values[kIsWidened<T> ? kMaxDim : 1];
+};
+
+// What rounding a scale to float leaves out (docs/format.md §3).
+float low_part(double scale) { return static_cast<float>(scale - static_cast<double>(static_cast<float>(scale))); }
+
+// What Kernels::Pack asks for, by a Set's
+//   kBlock: of so many dimensions it makes a vector of codes
+//   widen(x, to): kSums values of 16 bits as floats
+//   sum_of_squares(x, n, tail, has_tail, upcoming): of the n values at x, a multiple of kSums, for each kSums of which
+//                                                   it calls upcoming.ask(), and, if so, of kSums at tail
+//   over_root(a, b): a / sqrt(b)
+//   Steps<W, Value>(scale), pack_blocks<W, N>(x, steps, to): writes the codes of N * kBlock values, N being 1 or 2
+// A row is measured before the one that precedes it is packed: its square root and division, which nothing else of the
+// row can go on without, are then done beside other work.
+template <class Set, Width W, class T>
+std::size_t pack(const std::byte* rows, std::ptrdiff_t stride, std::size_t n, std::size_t dim, double steps_per_unit,
+                 std::uint8_t* out, const RowsAhead& ahead) {
+  using Value = Packed<T>;
+  constexpr std::size_t kBlock = Set::kBlock, kBlockBytes = W == kInt4 ? kBlock / 2 : kBlock;
+  const std::size_t row_bytes = W == kInt4 ? dim / 2 : dim;
+  // What does not fill a vector is copied to a tail, with zeros behind it.
+  constexpr std::size_t kTail = kBlock > kSums ? kBlock : kSums;
+  const std::size_t whole = dim / kTail * kTail, packed = dim / kBlock * kBlock, squared = dim / kSums * kSums;
+  UpcomingFloats<kSums * sizeof(T)> upcoming(ahead, stride);
+  Widened<T> wide[2];
+  T tails[2][kTail] = {};
+  struct Row {
+    const Value *x, *tail;
+    double squares, scale;
+  };
+  const auto measure = [&](std::size_t number) FRAZIL_INLINE {
+    const T* const from = reinterpret_cast<const T*>(rows + static_cast<std::ptrdiff_t>(number) * stride);
+    T* const tail = tails[number % 2];
+    if (whole < dim) std::memcpy(tail, from + whole, (dim - whole) * sizeof(T));
+    upcoming.begin_row(from);
+    Row row;
+    if constexpr (kIsWidened<T>) {
+      float* const to = wide[number % 2].values;
+      for (std::size_t i = 0; i < whole; i += kSums) Set::widen(from + i, to + i);
+      for (std::size_t i = 0; whole < dim && i < kTail; i += kSums) Set::widen(tail + i, to + whole + i);
+      row = {to, to + whole, 0, 0};
+    } else {
+      row = {from, tail, 0, 0};
+    }
+    row.squares = Set::sum_of_squares(row.x, squared, row.tail + (squared - whole), squared < dim, upcoming);
+    row.scale = Set::over_root(steps_per_unit, row.squares);
+    return row;
+  };
+  Row next{};
+  if (n > 0) next = measure(0);
+  for (std::size_t number = 0; number < n; ++number, out += row_bytes) {
+    const Row row = next;
+    if (number + 1 < n) next = measure(number + 1);
+    if (!(row.squares >= kMinSquares && row.squares <= kMaxSquares)) return number;
+    const typename Set::template Steps<W, Value> steps(row.scale);
+    in_blocks_of<2, 1>(dim / kBlock, [&](std::size_t first, auto count) FRAZIL_INLINE {
+      Set::template pack_blocks<W, count>(row.x + first * kBlock, steps, out + first * kBlockBytes);
+    });
+    if (packed < dim) {
+      const std::size_t before = packed / kBlock * kBlockBytes;
+      std::uint8_t last[kBlockBytes];
+      Set::template pack_blocks<W, 1>(row.tail + (packed - whole), steps, static_cast<std::uint8_t*>(last));
+      std::memcpy(out + before, last, row_bytes - before);
+    }
+  }
+  return n;
+}
+
+}  // namespace
+}  // namespace frazil
