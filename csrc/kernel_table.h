@@ -23,6 +23,10 @@ inline constexpr double kMaxSquares = 0x1p120;
 // How many queries are scored at a time: their results stay in the first-level cache until they are used.
 static constexpr std::size_t kUsualQueries = 12;
 
+// What a sum of 16 bits that takes two of every four entries of a query, times codes of 4 bits, can do with: so many
+// neighbouring entries, whatever these are. Of most queries more: their span.
+static constexpr std::size_t kLeastSpan = 32;
+
 struct TileKernels {
   // Documents are scored against many queries from a tile: `group` rows at a time, widened to bytes and transposed so
   // that neighbouring lanes hold neighbouring rows. The layout inside is the instruction set's own.
@@ -35,12 +39,13 @@ struct TileKernels {
   // Fills the tile with n rows; the tile's remaining rows, up to a multiple of `group`, give meaningless dots.
   void (*load[kDotWidths])(const std::uint8_t* rows, std::ptrdiff_t stride, std::size_t n, std::size_t row_bytes,
                            std::uint8_t* tile);
-  // dots[q * dots_stride + r] = <queries[q], tile row r>, r < n rounded up to `group`. Queries are stored by planes.
-  // reached[q] is false only if none of them is at least least[q]: seen while they are in registers, that spares
-  // looking at them again. Meanwhile the n * row_bytes bytes at `ahead` are asked for, unless that is null.
+  // dots[q * dots_stride + r] = <queries[q], tile row r>, r < n rounded up to `group`. Queries are stored by planes;
+  // span is a multiple of kLeastSpan that suits each of them. reached[q] is false only if none of them is at least
+  // least[q]: seen while they are in registers, that spares looking at them again. Meanwhile the n * row_bytes bytes at
+  // `ahead` are asked for, unless that is null.
   void (*dot[kDotWidths])(const std::uint8_t* tile, std::size_t n, std::size_t row_bytes, const std::int8_t* queries,
-                          std::size_t n_queries, std::int32_t* dots, std::size_t dots_stride, const std::int32_t* least,
-                          bool* reached, const std::uint8_t* ahead);
+                          std::size_t n_queries, std::size_t span, std::int32_t* dots, std::size_t dots_stride,
+                          const std::int32_t* least, bool* reached, const std::uint8_t* ahead);
 };
 
 // A query against sketches (docs/format.md §7). For each four bits a table of 16 bytes; a row's bound is

@@ -101,8 +101,8 @@ bool reaches(const std::int32_t* dots, std::size_t n, std::int32_t least) {
 
 template <Width W>
 void dot_whole_tile(const std::uint8_t* tile, std::size_t n, std::size_t row_bytes, const std::int8_t* queries,
-                    std::size_t n_queries, std::int32_t* dots, std::size_t dots_stride, const std::int32_t* least,
-                    bool* reached, const std::uint8_t* ahead) {
+                    std::size_t n_queries, std::size_t span, std::int32_t* dots, std::size_t dots_stride,
+                    const std::int32_t* least, bool* reached, const std::uint8_t* ahead) {
   const std::size_t group_bytes = whole_tile_bytes(W, kGroup, row_bytes);
   const std::size_t query_stride = planes(W) * plane_stride(row_bytes);
   const std::size_t padded = (n + kGroup - 1) / kGroup * kGroup;
@@ -126,7 +126,7 @@ void dot_whole_tile(const std::uint8_t* tile, std::size_t n, std::size_t row_byt
   }
   if (ready != 0) _tile_release();
   if (q == n_queries) return;
-  dot_tile<TileVector, W, kQueryBlock>(tile, n, whole(row_bytes), queries + q * query_stride, n_queries - q,
+  dot_tile<TileVector, W, kQueryBlock>(tile, n, whole(row_bytes), queries + q * query_stride, n_queries - q, span,
                                        dots + q * dots_stride, dots_stride, least + q, reached + q,
                                        q == 0 ? ahead : nullptr);
 }

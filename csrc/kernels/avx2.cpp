@@ -233,9 +233,8 @@ void load_tile(const std::uint8_t* rows, std::ptrdiff_t stride, std::size_t n, s
   });
 }
 
-constexpr std::size_t kUnitSteps = 8;   // steps whose products fit into 16 bits whatever the query
+constexpr std::size_t kUnitSteps = 8;   // that ask for what comes next together
 constexpr std::size_t kQueryBlock = 6;  // 12 sums, 2 vectors of rows, a query and a product: the register file holds 16
-constexpr std::size_t kMaxUnits = kMaxDim / (4 * kUnitSteps);
 
 // sum += product, in the same register: GCC 12 adds in the product's and copies it back.
 FRAZIL_INLINE inline void add_in_place(__m256i& sum, __m256i product) {
@@ -246,53 +245,20 @@ FRAZIL_INLINE inline void add_in_place(__m256i& sum, __m256i product) {
 #endif
 }
 
-// The steps after which the 16-bit sums of some queries have to be widened: where entries are not as large as they can
-// be, later than after each unit. A lane takes two of every four entries, and codes of at most 15.
-struct Flushes {
-  std::size_t count = 0;
-  std::size_t ends[kMaxUnits];
-};
-
-// For `steps` times four entries of each query, from `plane` on.
-template <std::size_t Q>
-void plan_flushes(const std::int8_t* plane, std::size_t query_stride, std::size_t steps, Flushes& flushes) {
-  constexpr int kMost = 32767;
-  int sums[Q] = {};
-  for (std::size_t step = 0; step < steps; step += kUnitSteps) {
-    int units[Q];
-    bool fits = true;
-    for (std::size_t q = 0; q < Q; ++q) {
-      const __m256i entries = load256(plane + q * query_stride + 4 * step);  // planes are padded with zeros
-      const __m256i most = _mm256_maddubs_epi16(_mm256_abs_epi8(entries), _mm256_set1_epi8(15));
-      __m128i lanes = _mm_add_epi16(_mm256_castsi256_si128(most), _mm256_extracti128_si256(most, 1));
-      lanes = _mm_add_epi16(lanes, _mm_unpackhi_epi64(lanes, lanes));
-      lanes = _mm_add_epi16(lanes, _mm_srli_epi64(lanes, 32));
-      const int both = _mm_cvtsi128_si32(lanes), even = both & 0xffff, odd = both >> 16;
-      units[q] = even > odd ? even : odd;
-      sums[q] += units[q];
-      fits = fits && sums[q] <= kMost;
-    }
-    if (fits) continue;
-    flushes.ends[flushes.count++] = step;
-    for (std::size_t q = 0; q < Q; ++q) sums[q] = units[q];
-  }
-  flushes.ends[flushes.count++] = steps;
-}
-
-// Q queries against a group of 16 rows: the steps up to each of n ends, added to the dots unless these are `fresh`. The
-// last dots are compared with `least`, if that is not null.
+// Q queries against a group of 16 rows, over `steps` steps, after each `span` of which 16-bit sums are widened; added
+// to the dots unless these are `fresh`. The last dots are compared with `least`, if that is not null.
 template <std::size_t Q, int Shift, class UpcomingRows>
 FRAZIL_INLINE inline void dot_steps(const std::uint8_t* group, const std::int8_t* plane, std::size_t query_stride,
-                                    const std::size_t* ends, std::size_t n, bool fresh, std::int32_t* dots,
+                                    std::size_t steps, std::size_t span, bool fresh, std::int32_t* dots,
                                     std::size_t dots_stride, const std::int32_t* least, bool* reached,
                                     UpcomingRows& upcoming) {
-  std::size_t step = 0;
-  for (std::size_t f = 0; f < n; ++f, fresh = false) {
+  for (std::size_t step = 0; step < steps; fresh = false) {
     __m256i sums16[Q * 2];
     for_each_index<Q * 2>([&](auto i) FRAZIL_INLINE { sums16[i] = _mm256_setzero_si256(); });
-    while (step < ends[f]) {
+    const std::size_t end = smaller(steps, step + span);
+    while (step < end) {
       upcoming.ask();
-      for (const std::size_t end = smaller(ends[f], step + kUnitSteps); step < end; ++step, group += 64, plane += 4) {
+      for (const std::size_t stop = smaller(end, step + kUnitSteps); step < stop; ++step, group += 64, plane += 4) {
         const __m256i rows[2] = {load256(group), load256(group + 32)};
         for_each_index<Q>([&](auto q) FRAZIL_INLINE {
           const __m256i four = _mm256_set1_epi32(four_entries(plane + q * query_stride));
@@ -301,7 +267,7 @@ FRAZIL_INLINE inline void dot_steps(const std::uint8_t* group, const std::int8_t
         });
       }
     }
-    const bool compare = least != nullptr && f + 1 == n;
+    const bool compare = least != nullptr && step == steps;
     for_each_index<Q>([&](auto q) FRAZIL_INLINE {
       std::int32_t* const to = dots + q * dots_stride;
       __m256i sums[2] = {_mm256_slli_epi32(widen_sums(sums16[2 * q]), Shift),
@@ -322,22 +288,19 @@ FRAZIL_INLINE inline void dot_steps(const std::uint8_t* group, const std::int8_t
 // Q queries against all groups of a tile.
 template <Width W, std::size_t Q>
 void dot_queries(const std::uint8_t* tile, std::size_t n, std::size_t row_bytes, const std::int8_t* queries,
-                 std::int32_t* dots, std::size_t dots_stride, const std::int32_t* least, bool* reached,
-                 const std::uint8_t* ahead) {
+                 std::size_t span, std::int32_t* dots, std::size_t dots_stride, const std::int32_t* least,
+                 bool* reached, const std::uint8_t* ahead) {
   Upcoming<kUnitSteps * kGroup * 4 / tile_planes(W)> upcoming(ahead, tile);
   const std::size_t second = plane_stride(row_bytes), query_stride = planes(W) * second;
   const bool joined = second == 4 * tile_steps(row_bytes);  // a plane of the queries begins where the one before ends
   const std::size_t parts = joined ? 1 : planes(W), steps = tile_steps(row_bytes) * planes(W) / parts;
   for (std::size_t q = 0; q < Q; ++q) reached[q] = false;
-  Flushes flushes[planes(W)];
-  for (std::size_t p = 0; p < parts; ++p) plan_flushes<Q>(queries + p * second, query_stride, steps, flushes[p]);
   for (std::size_t r = 0; r < n; r += kGroup, dots += kGroup) {
     for_each_index<nibbles(W)>([&](auto nibble) FRAZIL_INLINE {
       constexpr bool kLast = nibble + 1 == nibbles(W);
       for (std::size_t p = 0; p < parts; ++p, tile += steps * 64) {
-        dot_steps<Q, kLast ? 0 : 4>(tile, queries + p * second, query_stride, flushes[p].ends, flushes[p].count,
-                                    nibble + p == 0, dots, dots_stride, kLast && p + 1 == parts ? least : nullptr,
-                                    reached, upcoming);
+        dot_steps<Q, kLast ? 0 : 4>(tile, queries + p * second, query_stride, steps, span / 4, nibble + p == 0, dots,
+                                    dots_stride, kLast && p + 1 == parts ? least : nullptr, reached, upcoming);
       }
     });
   }
@@ -345,16 +308,17 @@ void dot_queries(const std::uint8_t* tile, std::size_t n, std::size_t row_bytes,
 
 template <Width W>
 void dot_tile(const std::uint8_t* tile, std::size_t n, std::size_t row_bytes, const std::int8_t* queries,
-              std::size_t n_queries, std::int32_t* dots, std::size_t dots_stride, const std::int32_t* least,
-              bool* reached, const std::uint8_t* ahead) {
+              std::size_t n_queries, std::size_t span, std::int32_t* dots, std::size_t dots_stride,
+              const std::int32_t* least, bool* reached, const std::uint8_t* ahead) {
   const std::size_t query_stride = planes(W) * plane_stride(row_bytes);
-  using Dot = void(const std::uint8_t*, std::size_t, std::size_t, const std::int8_t*, std::int32_t*, std::size_t,
-                   const std::int32_t*, bool*, const std::uint8_t*);
+  using Dot = void(const std::uint8_t*, std::size_t, std::size_t, const std::int8_t*, std::size_t, std::int32_t*,
+                   std::size_t, const std::int32_t*, bool*, const std::uint8_t*);
   static constexpr Dot* kBySize[] = {nullptr,           dot_queries<W, 1>, dot_queries<W, 2>, dot_queries<W, 3>,
                                      dot_queries<W, 4>, dot_queries<W, 5>, dot_queries<W, 6>};
   for (std::size_t q = 0; q < n_queries; q += kQueryBlock) {
-    kBySize[smaller(kQueryBlock, n_queries - q)](tile, n, row_bytes, queries + q * query_stride, dots + q * dots_stride,
-                                                 dots_stride, least + q, reached + q, q == 0 ? ahead : nullptr);
+    kBySize[smaller(kQueryBlock, n_queries - q)](tile, n, row_bytes, queries + q * query_stride, span,
+                                                 dots + q * dots_stride, dots_stride, least + q, reached + q,
+                                                 q == 0 ? ahead : nullptr);
   }
 }
 

@@ -465,8 +465,8 @@ void dot_group(const std::uint8_t* group, std::size_t row_bytes, const std::int8
 
 template <Width W>
 void dot_tile(const std::uint8_t* tile, std::size_t n, std::size_t row_bytes, const std::int8_t* queries,
-              std::size_t n_queries, std::int32_t* dots, std::size_t dots_stride, const std::int32_t* least,
-              bool* reached, const std::uint8_t* ahead) {
+              std::size_t n_queries, std::size_t, std::int32_t* dots, std::size_t dots_stride,
+              const std::int32_t* least, bool* reached, const std::uint8_t* ahead) {
   static constexpr DotGroup<kGroup>* kBySize[] = {nullptr, dot_group<W, 1>, dot_group<W, 2>, dot_group<W, 3>,
                                                   dot_group<W, 4>};
   dot_groups<kGroup, kQueryBlock, W, tile_bias(W)>(kBySize, tile, n, row_bytes, queries, n_queries, dots, dots_stride,

@@ -87,8 +87,8 @@ void dot_group(const std::uint8_t* group, std::size_t steps, const std::int8_t* 
 
 template <Width W>
 void dot_tile(const std::uint8_t* tile, std::size_t n, std::size_t row_bytes, const std::int8_t* queries,
-              std::size_t n_queries, std::int32_t* dots, std::size_t dots_stride, const std::int32_t* least,
-              bool* reached, const std::uint8_t* ahead) {
+              std::size_t n_queries, std::size_t, std::int32_t* dots, std::size_t dots_stride,
+              const std::int32_t* least, bool* reached, const std::uint8_t* ahead) {
   const std::size_t group_bytes = tile_bytes(W, kGroup, row_bytes), query_stride = planes(W) * plane_stride(row_bytes);
   using UpcomingRows = Upcoming<64 / planes(W)>;  // for each step, of 64 bytes of a tile
   using Group = void(const std::uint8_t*, std::size_t, const std::int8_t*, std::size_t, std::int32_t*, std::size_t,

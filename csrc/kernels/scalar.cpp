@@ -188,8 +188,8 @@ void load_tile(const std::uint8_t* rows, std::ptrdiff_t stride, std::size_t n, s
 
 template <Width W>
 void dot_tile(const std::uint8_t* tile, std::size_t n, std::size_t row_bytes, const std::int8_t* queries,
-              std::size_t n_queries, std::int32_t* dots, std::size_t dots_stride, const std::int32_t*, bool* reached,
-              const std::uint8_t*) {
+              std::size_t n_queries, std::size_t, std::int32_t* dots, std::size_t dots_stride, const std::int32_t*,
+              bool* reached, const std::uint8_t*) {
   dot_rows<W>(tile, static_cast<std::ptrdiff_t>(row_bytes), n, row_bytes, queries, n_queries, dots, dots_stride, {});
   std::fill(reached, reached + n_queries, true);
 }

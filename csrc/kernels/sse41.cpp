@@ -366,33 +366,36 @@ void load_tile(const std::uint8_t* rows, std::ptrdiff_t stride, std::size_t n, s
   }
 }
 
-constexpr std::size_t kFlush = 8;        // steps whose products fit into 16 bits
+constexpr std::size_t kUnitSteps = 8;    // that ask for what comes next together
 constexpr std::size_t kChunkSteps = 64;  // steps for which queries are spread out
 constexpr std::size_t kQueryBlock = 6;   // 12 sums, 2 vectors of rows, a product: the register file holds 16
 
-// Q queries against a group, over `steps` steps. spread: for each step the Q queries' four entries, four times each.
+// Q queries against a group, over `steps` steps, after each `span` of which 16-bit sums are widened. spread: for each
+// step the Q queries' four entries, four times each.
 template <std::size_t Q, class UpcomingRows>
-FRAZIL_INLINE inline void dot_group(const std::uint8_t* group, std::size_t steps, const std::int8_t* spread,
-                                    short factor, bool add, std::int32_t* dots, std::size_t dots_stride,
-                                    UpcomingRows& upcoming) {
-  for (std::size_t first = 0; first < steps; first += kFlush) {
+FRAZIL_INLINE inline void dot_group(const std::uint8_t* group, std::size_t steps, std::size_t span,
+                                    const std::int8_t* spread, short factor, bool add, std::int32_t* dots,
+                                    std::size_t dots_stride, UpcomingRows& upcoming) {
+  for (std::size_t step = 0; step < steps; add = true) {
     __m128i sums16[Q * 2];
     for_each_index<Q * 2>([&](auto i) FRAZIL_INLINE { sums16[i] = _mm_setzero_si128(); });
-    const std::size_t last = smaller(steps, first + kFlush);
-    upcoming.ask();
-    for (std::size_t step = first; step < last; ++step, group += 32, spread += Q * 16) {
-      const __m128i rows[2] = {load128(group), load128(group + 16)};
-      for_each_index<Q * 2>([&](auto i) FRAZIL_INLINE {
-        const __m128i four = _mm_load_si128(reinterpret_cast<const __m128i*>(spread + i / 2 * 16));
-        sums16[i] = _mm_add_epi16(sums16[i], _mm_maddubs_epi16(rows[i % 2], four));
-        FRAZIL_IN_PLACE(sums16[i]);
-      });
+    const std::size_t end = smaller(steps, step + span);
+    while (step < end) {
+      upcoming.ask();
+      for (const std::size_t stop = smaller(end, step + kUnitSteps); step < stop;
+           ++step, group += 32, spread += Q * 16) {
+        const __m128i rows[2] = {load128(group), load128(group + 16)};
+        for_each_index<Q * 2>([&](auto i) FRAZIL_INLINE {
+          const __m128i four = _mm_load_si128(reinterpret_cast<const __m128i*>(spread + i / 2 * 16));
+          sums16[i] = _mm_add_epi16(sums16[i], _mm_maddubs_epi16(rows[i % 2], four));
+          FRAZIL_IN_PLACE(sums16[i]);
+        });
+      }
     }
-    const bool onto = add || first > 0;
     for_each_index<Q * 2>([&](auto i) FRAZIL_INLINE {
       std::int32_t* const to = dots + i / 2 * dots_stride + i % 2 * 4;
       const __m128i sum = _mm_madd_epi16(sums16[i], _mm_set1_epi16(factor));
-      store128(to, onto ? _mm_add_epi32(sum, load128(to)) : sum);
+      store128(to, add ? _mm_add_epi32(sum, load128(to)) : sum);
     });
   }
 }
@@ -400,8 +403,8 @@ FRAZIL_INLINE inline void dot_group(const std::uint8_t* group, std::size_t steps
 // Q queries against all groups of a tile.
 template <Width W, std::size_t Q>
 void dot_queries(const std::uint8_t* tile, std::size_t n, std::size_t row_bytes, const std::int8_t* queries,
-                 std::int32_t* dots, std::size_t dots_stride, const std::uint8_t* ahead) {
-  Upcoming<kFlush * kGroup * 4 / tile_planes(W)> upcoming(ahead, tile);
+                 std::size_t span, std::int32_t* dots, std::size_t dots_stride, const std::uint8_t* ahead) {
+  Upcoming<kUnitSteps * kGroup * 4 / tile_planes(W)> upcoming(ahead, tile);
   const std::size_t steps = tile_steps(row_bytes), query_stride = planes(W) * plane_stride(row_bytes);
   const std::size_t group_bytes = tile_bytes(W, kGroup, row_bytes);
   for (std::size_t part = 0; part < tile_planes(W); ++part) {
@@ -418,8 +421,8 @@ void dot_queries(const std::uint8_t* tile, std::size_t n, std::size_t row_bytes,
       }
       const std::uint8_t* const from = tile + (part * steps + first) * 32;
       for (std::size_t r = 0; r < n; r += kGroup) {
-        dot_group<Q>(from + r / kGroup * group_bytes, here, spread, factor, part + first > 0, dots + r, dots_stride,
-                     upcoming);
+        dot_group<Q>(from + r / kGroup * group_bytes, here, span / 4, spread, factor, part + first > 0, dots + r,
+                     dots_stride, upcoming);
       }
     }
   }
@@ -427,17 +430,17 @@ void dot_queries(const std::uint8_t* tile, std::size_t n, std::size_t row_bytes,
 
 template <Width W>
 void dot_tile(const std::uint8_t* tile, std::size_t n, std::size_t row_bytes, const std::int8_t* queries,
-              std::size_t n_queries, std::int32_t* dots, std::size_t dots_stride, const std::int32_t*, bool* reached,
-              const std::uint8_t* ahead) {
+              std::size_t n_queries, std::size_t span, std::int32_t* dots, std::size_t dots_stride, const std::int32_t*,
+              bool* reached, const std::uint8_t* ahead) {
   for (std::size_t q = 0; q < n_queries; ++q) reached[q] = true;  // the sums never are in registers as a whole
   const std::size_t query_stride = planes(W) * plane_stride(row_bytes);
-  using Dot = void(const std::uint8_t*, std::size_t, std::size_t, const std::int8_t*, std::int32_t*, std::size_t,
-                   const std::uint8_t*);
+  using Dot = void(const std::uint8_t*, std::size_t, std::size_t, const std::int8_t*, std::size_t, std::int32_t*,
+                   std::size_t, const std::uint8_t*);
   static constexpr Dot* kBySize[] = {nullptr,           dot_queries<W, 1>, dot_queries<W, 2>, dot_queries<W, 3>,
                                      dot_queries<W, 4>, dot_queries<W, 5>, dot_queries<W, 6>};
   for (std::size_t q = 0; q < n_queries; q += kQueryBlock) {
-    kBySize[smaller(kQueryBlock, n_queries - q)](tile, n, row_bytes, queries + q * query_stride, dots + q * dots_stride,
-                                                 dots_stride, q == 0 ? ahead : nullptr);
+    kBySize[smaller(kQueryBlock, n_queries - q)](tile, n, row_bytes, queries + q * query_stride, span,
+                                                 dots + q * dots_stride, dots_stride, q == 0 ? ahead : nullptr);
   }
 }
 

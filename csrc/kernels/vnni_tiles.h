@@ -68,8 +68,8 @@ struct DotGroups<V, W, std::index_sequence<I...>> {
 // Blocks of at most `Most` queries: as many as have their sums, two vectors of rows and one broadcast in registers.
 template <class V, Width W, std::size_t Most>
 void dot_tile(const std::uint8_t* tile, std::size_t n, std::size_t row_bytes, const std::int8_t* queries,
-              std::size_t n_queries, std::int32_t* dots, std::size_t dots_stride, const std::int32_t* least,
-              bool* reached, const std::uint8_t* ahead) {
+              std::size_t n_queries, std::size_t, std::int32_t* dots, std::size_t dots_stride,
+              const std::int32_t* least, bool* reached, const std::uint8_t* ahead) {
   constexpr std::size_t kRows = kGroupOf<V>;
   constexpr auto& kBySize = DotGroups<V, W, std::make_index_sequence<Most>>::kBySize;
   const std::size_t group_bytes = tile_bytes(W, kRows, row_bytes), query_stride = planes(W) * plane_stride(row_bytes);

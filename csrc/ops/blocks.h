@@ -61,8 +61,8 @@ class BlockDots {
     for (std::size_t begin = first; begin < last; begin += most) {
       const std::size_t end = std::min(last, begin + most);
       parallel::checkpoint();
-      tiles.dot[format_.width](tile_.data(), n, row_bytes, queries.integer(begin), end - begin, dots_.data(), padded,
-                               least + (begin - first), reached_.get(), coming);
+      tiles.dot[format_.width](tile_.data(), n, row_bytes, queries.integer(begin), end - begin, queries.span,
+                               dots_.data(), padded, least + (begin - first), reached_.get(), coming);
       coming = nullptr;
       for (std::size_t q = begin; q < end; ++q) {
         if (reached_[q - begin]) fn(q, dots_.data() + (q - begin) * padded);

@@ -118,6 +118,34 @@ std::int32_t Queries::least_dot(std::size_t q, float bound) const {
   return static_cast<std::int32_t>(std::clamp<std::int64_t>(dot, std::numeric_limits<std::int32_t>::min(), kNone));
 }
 
+std::size_t span_of(const std::int8_t* entries, std::size_t n) {
+  constexpr int kMostCode = 15, kMostSum = 32767;
+  struct Pairs {
+    int first = 0, second = 0;  // the most that the one or the other sum can come to, up or down
+    explicit Pairs(const std::int8_t* at) {
+      for (std::size_t i = 0; i < kLeastSpan; i += 4) {
+        first += kMostCode * (std::abs(at[i]) + std::abs(at[i + 1]));
+        second += kMostCode * (std::abs(at[i + 2]) + std::abs(at[i + 3]));
+      }
+    }
+  };
+  // The shortest of the stretches that fit and could not be longer.
+  std::size_t span = n, begin = 0;
+  int first = 0, second = 0;
+  for (std::size_t end = 0; end < n; end += kLeastSpan) {
+    const Pairs more(entries + end);
+    first += more.first;
+    second += more.second;
+    for (; first > kMostSum || second > kMostSum; begin += kLeastSpan) {
+      span = std::min(span, end - begin);
+      const Pairs less(entries + begin);
+      first -= less.first;
+      second -= less.second;
+    }
+  }
+  return span;
+}
+
 Queries prepare_queries(const Kernels& kernels, const Format& format, const FloatMatrix& x, int query_bits,
                         unsigned threads) {
   Queries queries;
@@ -135,13 +163,18 @@ Queries prepare_queries(const Kernels& kernels, const Format& format, const Floa
     queries.scale.resize(x.rows);
   }
   const unsigned workers = parallel::worth(threads, x.rows * format.dim, kValuesPerThread);
+  const bool by_tiles = query_bits != 32 && x.rows >= kernels.tiles->queries;
+  std::vector<std::size_t> spans(workers, queries.stride);
   const std::size_t first_bad =
-      parallel::first_stop(x.rows, kChunk, workers, [&](unsigned, std::size_t begin, std::size_t end) {
+      parallel::first_stop(x.rows, kChunk, workers, [&](unsigned slot, std::size_t begin, std::size_t end) {
         Preparer preparer(kernels, format, x, queries);
-        while (begin < end && preparer.prepare(begin)) ++begin;
+        for (; begin < end && preparer.prepare(begin); ++begin) {
+          if (by_tiles) spans[slot] = std::min(spans[slot], span_of(queries.integer(begin), queries.stride));
+        }
         return begin;
       });
   if (first_bad < x.rows) fail_not_finite("queries", first_bad);
+  if (by_tiles) queries.span = *std::min_element(spans.begin(), spans.end());
   return queries;
 }
 

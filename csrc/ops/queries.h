@@ -20,6 +20,7 @@ struct Queries {
   LineArray<std::int8_t> integers;
   std::vector<std::int32_t> bias;
   std::vector<float> scale;
+  std::size_t span = kLeastSpan;  // of all of them, for tiles
   // bits 32
   LineArray<float> floats;
 
@@ -30,6 +31,9 @@ struct Queries {
   std::int32_t least_dot(std::size_t q, float bound) const;
   float score(std::size_t q, std::int32_t dot) const { return static_cast<float>(2 * dot - bias[q]) * scale[q]; }
 };
+
+// A query's of n entries (kernel_table.h), both multiples of kLeastSpan.
+std::size_t span_of(const std::int8_t* entries, std::size_t n);
 
 // Throws std::invalid_argument naming the first row with NaN or infinity.
 Queries prepare_queries(const Kernels& kernels, const Format& format, const FloatMatrix& x, int query_bits,

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cstring>
 
+#include "../../csrc/ops/queries.h"
+
 namespace frazil::native {
 
 const std::uint8_t* Stage::place_rows(const std::uint8_t* rows, std::size_t n, std::size_t row_bytes,
@@ -172,8 +174,10 @@ bool Stage::tile(const TileKernels& tiles, Width width, const std::uint8_t* rows
   dots_stride = padded + beside;
   std::int32_t* const dots = out<std::int32_t>(0, (n_queries - 1) * dots_stride + padded, layout.side);
   bool* const reached = out<bool>(1, n_queries, layout.side);
-  tiles.dot[width](tile, n, row_bytes,
-                   placed(query_, queries, n_queries * planes(width) * plane_stride(row_bytes), layout.side), n_queries,
+  const std::size_t of_query = planes(width) * plane_stride(row_bytes);
+  std::size_t span = of_query;
+  for (std::size_t q = 0; q < n_queries; ++q) span = std::min(span, span_of(queries + q * of_query, of_query));
+  tiles.dot[width](tile, n, row_bytes, placed(query_, queries, n_queries * of_query, layout.side), n_queries, span,
                    dots, dots_stride, placed(numbers_, least, n_queries, layout.side), reached, at);
   return untouched(dots, padded, n_queries, beside);
 }
