@@ -34,6 +34,7 @@ struct TileKernels {
   // From so many queries on that is faster than scoring the rows where they lie for each query: measured.
   std::size_t queries;
   std::size_t at_once;  // as many are given to `dot` at most
+  bool by_span;         // whether `dot` goes by the queries' span
   // Bytes of a tile of `rows` rows (a multiple of `group`).
   std::size_t (*bytes)(Width width, std::size_t rows, std::size_t row_bytes);
   // Fills the tile with n rows; the tile's remaining rows, up to a multiple of `group`, give meaningless dots.

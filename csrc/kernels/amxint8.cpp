@@ -159,6 +159,7 @@ std::uint64_t dot_peak(std::uint64_t rounds, const std::uint8_t* codes, const st
 constexpr TileKernels kTiles{kGroup,
                              6,
                              128,
+                             false,
                              whole_tile_bytes,
                              {load_whole_tile<kInt4>, load_whole_tile<kInt8>, load_whole_tile<kNormal4>},
                              {dot_whole_tile<kInt4>, dot_whole_tile<kInt8>, dot_whole_tile<kNormal4>}};

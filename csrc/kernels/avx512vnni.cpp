@@ -309,6 +309,7 @@ std::uint64_t dot_peak(std::uint64_t rounds, const std::uint8_t* codes, const st
 constexpr TileKernels kTiles{kGroup,
                              6,
                              kUsualQueries,
+                             false,
                              tile_bytes,
                              {load_tile<kInt4>, load_tile<kInt8>, load_tile<kNormal4>},
                              {dot_tile<TileVector, kInt4, kQueryBlock>, dot_tile<TileVector, kInt8, kQueryBlock>,

@@ -494,6 +494,7 @@ std::uint64_t dot_peak(std::uint64_t rounds, const std::uint8_t* codes, const st
 constexpr TileKernels kTiles{kGroup,
                              4,
                              kUsualQueries,
+                             false,
                              tile_bytes,
                              {load_tile<1, kInt4, tile_bias(kInt4)>, load_tile<1, kInt8, tile_bias(kInt8)>,
                               load_tile<1, kNormal4, tile_bias(kNormal4)>},

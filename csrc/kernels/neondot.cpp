@@ -94,6 +94,7 @@ std::uint64_t dot_peak(std::uint64_t rounds, const std::uint8_t* codes, const st
 constexpr TileKernels kTiles{kGroup,
                              4,
                              kUsualQueries,
+                             false,
                              tile_bytes,
                              {load_tile<kRows, kInt4, Unit::bias(kInt4)>, load_tile<kRows, kInt8, Unit::bias(kInt8)>,
                               load_tile<kRows, kNormal4, Unit::bias(kNormal4)>},

@@ -127,6 +127,7 @@ std::uint64_t dot_peak(std::uint64_t rounds, const std::uint8_t* codes, const st
 constexpr TileKernels kTiles{kGroup,
                              3,
                              kUsualQueries,
+                             false,
                              tile_bytes,
                              {load_tile<kRows, kInt4, 0>, load_tile<kRows, kInt8, 0>, load_tile<kRows, kNormal4, 0>},
                              {dot_tile<kInt4>, dot_tile<kInt8>, dot_tile<kNormal4>}};

@@ -203,6 +203,7 @@ std::uint64_t dot_peak(std::uint64_t rounds, const std::uint8_t* codes, const st
 constexpr TileKernels kTiles{1,
                              8,
                              kUsualQueries,
+                             false,
                              tile_bytes,
                              {load_tile, load_tile, load_tile},
                              {dot_tile<kInt4>, dot_tile<kInt8>, dot_tile<kNormal4>}};

@@ -463,6 +463,7 @@ std::uint64_t dot_peak(std::uint64_t rounds, const std::uint8_t* codes, const st
 constexpr TileKernels kTiles{kGroup,
                              8,
                              kUsualQueries,
+                             true,
                              tile_bytes,
                              {load_tile<kInt4>, load_tile<kInt8>, load_tile<kNormal4>},
                              {dot_tile<kInt4>, dot_tile<kInt8>, dot_tile<kNormal4>}};

@@ -163,18 +163,18 @@ Queries prepare_queries(const Kernels& kernels, const Format& format, const Floa
     queries.scale.resize(x.rows);
   }
   const unsigned workers = parallel::worth(threads, x.rows * format.dim, kValuesPerThread);
-  const bool by_tiles = query_bits != 32 && x.rows >= kernels.tiles->queries;
+  const bool by_span = kernels.tiles->by_span && query_bits != 32 && x.rows >= kernels.tiles->queries;
   std::vector<std::size_t> spans(workers, queries.stride);
   const std::size_t first_bad =
       parallel::first_stop(x.rows, kChunk, workers, [&](unsigned slot, std::size_t begin, std::size_t end) {
         Preparer preparer(kernels, format, x, queries);
         for (; begin < end && preparer.prepare(begin); ++begin) {
-          if (by_tiles) spans[slot] = std::min(spans[slot], span_of(queries.integer(begin), queries.stride));
+          if (by_span) spans[slot] = std::min(spans[slot], span_of(queries.integer(begin), queries.stride));
         }
         return begin;
       });
   if (first_bad < x.rows) fail_not_finite("queries", first_bad);
-  if (by_tiles) queries.span = *std::min_element(spans.begin(), spans.end());
+  if (by_span) queries.span = *std::min_element(spans.begin(), spans.end());
   return queries;
 }
 

@@ -20,7 +20,7 @@ struct Queries {
   LineArray<std::int8_t> integers;
   std::vector<std::int32_t> bias;
   std::vector<float> scale;
-  std::size_t span = kLeastSpan;  // of all of them, for tiles
+  std::size_t span = kLeastSpan;  // of all of them, for tiles that go by it
   // bits 32
   LineArray<float> floats;
 
