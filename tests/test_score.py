@@ -186,7 +186,25 @@ def test_the_largest_sums(isa, bits):
 
 @pytest.mark.parametrize(("dim", "bits"), [(256, 4), (258, 4), (512, 4), (128, 8), (131, 8), (1024, 8)])
 def test_sums_that_just_fit_into_16_bits(isa, dim, bits):
-    """Entries of one sign and each size against the largest codes: sums reach 32,767, or nearly, at any place."""
+    """Entries of one sign and uneven size against the largest codes: sums that reach 32,767 at any place, or nearly."""
+    random = np.random.default_rng([dim, bits])
+    codec, n = frazil.Codec(dim, bits, 0.5), 240
+    # Whole numbers with 127 among them are quantized as they are. Every fourth dimension, or every second, may be loud.
+    sizes = random.integers(1, 128, (n, -(-dim // 32))).repeat(32, axis=1)[:, :dim]
+    sizes = np.where(
+        np.arange(dim) // random.choice([1, 2, 4], (n, 1)) % 2 == 0, sizes, random.integers(0, 128, (n, 1))
+    )
+    queries = sizes * random.choice([-1, 1], (n, 1))
+    queries[:, random.integers(dim)] = 127 * random.choice([-1, 1], n)
+    rows = np.stack([np.full(codec.row_bytes, value, np.uint8) for value in (0xFF, 0xF0, 0x0F)] * 6)
+    for q in (6, n):
+        scores = codec.score(queries[:q].astype(np.float32), rows)
+        np.testing.assert_array_equal(scores, expected(codec, queries[:q].astype(np.float32), rows, 8))
+
+
+@pytest.mark.parametrize(("dim", "bits"), [(256, 4), (258, 4), (512, 4), (128, 8), (131, 8), (1024, 8)])
+def test_sums_of_like_queries_that_just_fit_into_16_bits(isa, dim, bits):
+    """The same of queries that are equally large, so that none of them alone says how much fits: of each size."""
     random = np.random.default_rng([dim, bits])
     codec, n = frazil.Codec(dim, bits, 0.5), 12
     rows = np.stack([np.full(codec.row_bytes, value, np.uint8) for value in (0xFF, 0xF0, 0x0F)] * 6)

@@ -37,26 +37,19 @@ struct PackVector {
     return _mm256_add_pd(sum, _mm256_mul_pd(v, v));
   }
 
-  template <class T, class Upcoming>
-  FRAZIL_INLINE static double sum_of_squares(const T* x, std::size_t n, const T* tail, bool has_tail,
-                                             Upcoming& upcoming) {
+  template <class Each>
+  FRAZIL_INLINE static double sum_of_squares(Each&& each) {
     __m256d p[8];
     for_each_index<8>([&](auto k) FRAZIL_INLINE { p[k] = _mm256_setzero_pd(); });
-    const auto add = [&](const T* at) FRAZIL_INLINE {
+    const auto add = [&](const auto* at) FRAZIL_INLINE {
       for_each_index<8>([&](auto k) FRAZIL_INLINE { p[k] = add_squares(p[k], at + 4 * k); });
     };
-    for (std::size_t i = 0; i < n; i += kSums) {
-      upcoming.ask();
-      add(x + i);
-    }
-    if (has_tail) add(tail);
+    each(add, true);
     for_each_index<4>([&](auto k) FRAZIL_INLINE { p[k] = _mm256_add_pd(p[k], p[k + 4]); });
     const __m256d h4 = _mm256_add_pd(_mm256_add_pd(p[0], p[2]), _mm256_add_pd(p[1], p[3]));
     const __m128d h2 = _mm_add_pd(_mm256_castpd256_pd128(h4), _mm256_extractf128_pd(h4, 1));
     return _mm_cvtsd_f64(_mm_add_sd(h2, _mm_unpackhi_pd(h2, h2)));
   }
-
-  static double over_root(double a, double b) { return a / _mm_cvtsd_f64(_mm_sqrt_pd(_mm_set1_pd(b))); }
 
   // Eight values' whole steps from the middle of the range (docs/format.md §3).
   template <Width W, class Value>

@@ -51,25 +51,18 @@ struct PackVector {
     high = vaddq_f64(high, vmulq_f64(v_high, v_high));
   }
 
-  template <class T, class Upcoming>
-  FRAZIL_INLINE static double sum_of_squares(const T* x, std::size_t n, const T* tail, bool has_tail,
-                                             Upcoming& upcoming) {
+  template <class Each>
+  FRAZIL_INLINE static double sum_of_squares(Each&& each) {
     float64x2_t p[16];
     for_each_index<16>([&](auto k) FRAZIL_INLINE { p[k] = vdupq_n_f64(0); });
-    const auto add = [&](const T* at) FRAZIL_INLINE {
+    const auto add = [&](const auto* at) FRAZIL_INLINE {
       for_each_index<8>([&](auto k) FRAZIL_INLINE { add_squares(p[2 * k], p[2 * k + 1], at + 4 * k); });
     };
-    for (std::size_t i = 0; i < n; i += kSums) {
-      upcoming.ask();
-      add(x + i);
-    }
-    if (has_tail) add(tail);
+    each(add, true);
     for_each_index<8>([&](auto k) FRAZIL_INLINE { p[k] = vaddq_f64(p[k], p[k + 8]); });
     for_each_index<4>([&](auto k) FRAZIL_INLINE { p[k] = vaddq_f64(p[k], p[k + 4]); });
     return vaddvq_f64(vaddq_f64(vaddq_f64(p[0], p[2]), vaddq_f64(p[1], p[3])));
   }
-
-  static double over_root(double a, double b) { return a / vget_lane_f64(vsqrt_f64(vdup_n_f64(b)), 0); }
 
   // Four values' whole steps from the middle of the range (docs/format.md §3).
   template <Width W, class Value>

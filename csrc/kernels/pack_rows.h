@@ -1,6 +1,7 @@
 // Packing rows of floats in blocks of dimensions. In an unnamed namespace: see format.h.
 #pragma once
 
+#include <cmath>
 #include <cstring>
 #include <type_traits>
 
@@ -31,9 +32,8 @@ float low_part(double scale) { return static_cast<float>(scale - static_cast<dou
 // What Kernels::Pack asks for, by a Set's
 //   kBlock: of so many dimensions it makes a vector of codes
 //   widen(x, to): kSums values of 16 bits as floats
-//   sum_of_squares(x, n, tail, has_tail, upcoming): of the n values at x, a multiple of kSums, for each kSums of which
-//                                                   it calls upcoming.ask(), and, if so, of kSums at tail
-//   over_root(a, b): a / sqrt(b)
+//   sum_of_squares(each): of a row; each(add, asking) calls add with where each kSums of its values are, asking for
+//                         what comes next or not
 //   Steps<W, Value>(scale), pack_blocks<W, N>(x, steps, to): writes the codes of N * kBlock values, N being 1 or 2
 // A row is measured before the one that precedes it is packed: its square root and division, which nothing else of the
 // row can go on without, are then done beside other work.
@@ -67,8 +67,14 @@ std::size_t pack(const std::byte* rows, std::ptrdiff_t stride, std::size_t n, st
     } else {
       row = {from, tail, 0, 0};
     }
-    row.squares = Set::sum_of_squares(row.x, squared, row.tail + (squared - whole), squared < dim, upcoming);
-    row.scale = Set::over_root(steps_per_unit, row.squares);
+    row.squares = Set::sum_of_squares([&](auto&& add, bool asking) FRAZIL_INLINE {
+      for (std::size_t i = 0; i < squared; i += kSums) {
+        if (asking) upcoming.ask();
+        add(row.x + i);
+      }
+      if (squared < dim) add(row.tail + (squared - whole));
+    });
+    row.scale = steps_per_unit / std::sqrt(row.squares);
     return row;
   };
   Row next{};

@@ -74,22 +74,17 @@ struct PackVector {
   }
 
   // 16 of the 32 partial sums at a time: all of them would take every register.
-  template <class T, class Upcoming>
-  FRAZIL_INLINE static double sum_of_squares(const T* x, std::size_t n, const T* tail, bool has_tail,
-                                             Upcoming& upcoming) {
+  template <class Each>
+  FRAZIL_INLINE static double sum_of_squares(Each&& each) {
     __m128d p[2][8];
     for (std::size_t half = 0; half < 2; ++half) {
       __m128d sums[8];
       for_each_index<8>([&](auto k) FRAZIL_INLINE { sums[k] = _mm_setzero_pd(); });
-      const auto add = [&](const T* at) FRAZIL_INLINE {
+      const auto add = [&](const auto* at) FRAZIL_INLINE {
         for_each_index<4>([&](auto k)
                               FRAZIL_INLINE { add_squares(sums[2 * k], sums[2 * k + 1], at + 16 * half + 4 * k); });
       };
-      for (std::size_t i = 0; i < n; i += kSums) {
-        if (half == 0) upcoming.ask();
-        add(x + i);
-      }
-      if (has_tail) add(tail);
+      each(add, half == 0);
       for_each_index<8>([&](auto k) FRAZIL_INLINE { p[half][k] = sums[k]; });
     }
     for (std::size_t k = 0; k < 8; ++k) p[0][k] = _mm_add_pd(p[0][k], p[1][k]);
@@ -98,8 +93,6 @@ struct PackVector {
     }
     return _mm_cvtsd_f64(_mm_add_sd(p[0][0], _mm_unpackhi_pd(p[0][0], p[0][0])));
   }
-
-  static double over_root(double a, double b) { return a / _mm_cvtsd_f64(_mm_sqrt_pd(_mm_set1_pd(b))); }
 
   // Four values' whole steps from the middle of the range (docs/format.md §3).
   template <Width W, class Value>
