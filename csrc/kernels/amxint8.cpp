@@ -162,7 +162,7 @@ constexpr TileKernels kTiles{kGroup,
                              false,
                              whole_tile_bytes,
                              {load_whole_tile<kInt4>, load_whole_tile<kInt8>, load_whole_tile<kNormal4>},
-                             {dot_whole_tile<kInt4>, dot_whole_tile<kInt8>, dot_whole_tile<kNormal4>}};
+                             {dot_whole_tile<kInt4>, dot_whole_tile<kInt8>, dot_whole_tile<kInt4>}};
 
 }  // namespace
 

@@ -11,9 +11,45 @@
 namespace frazil {
 namespace {
 
+// ---------------------------------------------------------------- floats, for packing and refining
+
+struct FloatVector {
+  static constexpr std::size_t kLanes = 8;
+  static __m256 load(const float* at) { return _mm256_loadu_ps(at); }
+  static void store(float* at, __m256 v) { _mm256_storeu_ps(at, v); }
+  static __m256 all(float x) { return _mm256_set1_ps(x); }
+  static __m256 add(__m256 a, __m256 b) { return _mm256_add_ps(a, b); }
+  static __m256 sub(__m256 a, __m256 b) { return _mm256_sub_ps(a, b); }
+  static __m256 mul(__m256 a, __m256 b) { return _mm256_mul_ps(a, b); }
+  static __m256d load(const double* at) { return _mm256_loadu_pd(at); }
+  static __m256d all(double x) { return _mm256_set1_pd(x); }
+  static __m256d sub(__m256d a, __m256d b) { return _mm256_sub_pd(a, b); }
+  static __m256d mul(__m256d a, __m256d b) { return _mm256_mul_pd(a, b); }
+  static __m256i rounded(__m256 v) { return _mm256_cvtps_epi32(v); }
+  static __m256i rounded(__m256d first, __m256d second) {
+    return _mm256_set_m128i(_mm256_cvtpd_epi32(second), _mm256_cvtpd_epi32(first));
+  }
+  static __m256 magnitude(__m256 v) { return _mm256_andnot_ps(_mm256_set1_ps(-0.0f), v); }
+  static __m256 where_negative(__m256 a, __m256 b, __m256 c) { return _mm256_blendv_ps(c, b, a); }
+  static __m256i first_order() {
+    return _mm256_sub_epi32(_mm256_set1_epi32(kRefineIndices - 1), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
+  }
+  static __m256i next_order(__m256i order) { return _mm256_sub_epi32(order, _mm256_set1_epi32(kLanes)); }
+  static __m256i key(__m256 v, __m256i order) {
+    return _mm256_or_si256(_mm256_and_si256(_mm256_castps_si256(v), _mm256_set1_epi32(-kRefineIndices)), order);
+  }
+  static __m256i larger(__m256i a, __m256i b) { return _mm256_max_epi32(a, b); }
+  static std::int32_t largest(__m256i v) {
+    __m128i half = _mm_max_epi32(_mm256_castsi256_si128(v), _mm256_extracti128_si256(v, 1));
+    half = _mm_max_epi32(half, _mm_shuffle_epi32(half, 0x4e));
+    return _mm_cvtsi128_si32(_mm_max_epi32(half, _mm_shuffle_epi32(half, 0xb1)));
+  }
+};
+
 // ---------------------------------------------------------------- pack
 
 struct PackVector {
+  using Floats = FloatVector;
   static constexpr std::size_t kBlock = 32;
 
   static __m128i load_bits(const void* x) { return _mm_loadu_si128(static_cast<const __m128i*>(x)); }
@@ -50,28 +86,6 @@ struct PackVector {
     const __m128d h2 = _mm_add_pd(_mm256_castpd256_pd128(h4), _mm256_extractf128_pd(h4, 1));
     return _mm_cvtsd_f64(_mm_add_sd(h2, _mm_unpackhi_pd(h2, h2)));
   }
-
-  // Eight values' whole steps from the middle of the range (docs/format.md §3).
-  template <Width W, class Value>
-  struct Steps {
-    __m256 high, low;
-    explicit Steps(double scale)
-        : high(_mm256_set1_ps(static_cast<float>(scale))), low(_mm256_set1_ps(low_part(scale))) {}
-    __m256i operator()(const float* at) const {
-      const __m256 x = _mm256_loadu_ps(at), half = _mm256_set1_ps(0.5f), steps = _mm256_mul_ps(x, high);
-      if constexpr (W == kInt4) return _mm256_cvtps_epi32(_mm256_sub_ps(steps, half));
-      return _mm256_cvtps_epi32(_mm256_add_ps(steps, _mm256_sub_ps(_mm256_mul_ps(x, low), half)));
-    }
-  };
-  template <Width W>
-  struct Steps<W, double> {
-    __m256d scale;
-    explicit Steps(double s) : scale(_mm256_set1_pd(s)) {}
-    __m128i four(const double* at) const {
-      return _mm256_cvtpd_epi32(_mm256_sub_pd(_mm256_mul_pd(_mm256_loadu_pd(at), scale), _mm256_set1_pd(0.5)));
-    }
-    __m256i operator()(const double* at) const { return _mm256_set_m128i(four(at + 4), four(at)); }
-  };
 
   // Saturating to s8 is the clipping. Packing works within 128-bit lanes, what comes out must be put in order: each
   // lane has 4 values of each of the vectors packed.
@@ -360,33 +374,6 @@ void expand(const std::uint8_t* rows, std::ptrdiff_t stride, std::size_t n, std:
   expand_rows<32>(rows, stride, n, row_bytes, out, load256, load_bytes, expand_bytes);
 }
 
-// ---------------------------------------------------------------- refine
-
-struct RefineVector {
-  static constexpr std::size_t kLanes = 8;
-  static __m256 load(const float* at) { return _mm256_loadu_ps(at); }
-  static void store(float* at, __m256 v) { _mm256_storeu_ps(at, v); }
-  static __m256 all(float x) { return _mm256_set1_ps(x); }
-  static __m256 add(__m256 a, __m256 b) { return _mm256_add_ps(a, b); }
-  static __m256 sub(__m256 a, __m256 b) { return _mm256_sub_ps(a, b); }
-  static __m256 mul(__m256 a, __m256 b) { return _mm256_mul_ps(a, b); }
-  static __m256 magnitude(__m256 v) { return _mm256_andnot_ps(_mm256_set1_ps(-0.0f), v); }
-  static __m256 where_negative(__m256 a, __m256 b, __m256 c) { return _mm256_blendv_ps(c, b, a); }
-  static __m256i first_order() {
-    return _mm256_sub_epi32(_mm256_set1_epi32(kRefineIndices - 1), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
-  }
-  static __m256i next_order(__m256i order) { return _mm256_sub_epi32(order, _mm256_set1_epi32(kLanes)); }
-  static __m256i key(__m256 v, __m256i order) {
-    return _mm256_or_si256(_mm256_and_si256(_mm256_castps_si256(v), _mm256_set1_epi32(-kRefineIndices)), order);
-  }
-  static __m256i larger(__m256i a, __m256i b) { return _mm256_max_epi32(a, b); }
-  static std::int32_t largest(__m256i v) {
-    __m128i half = _mm_max_epi32(_mm256_castsi256_si128(v), _mm256_extracti128_si256(v, 1));
-    half = _mm_max_epi32(half, _mm_shuffle_epi32(half, 0x4e));
-    return _mm_cvtsi128_si32(_mm_max_epi32(half, _mm_shuffle_epi32(half, 0xb1)));
-  }
-};
-
 }  // namespace
 
 extern constinit const Kernels kernels_avx2{
@@ -396,8 +383,8 @@ extern constinit const Kernels kernels_avx2{
     .pack_single = {pack<PackVector, kInt4, float>, pack<PackVector, kInt8, float>},
     .pack_double = {pack<PackVector, kInt4, double>, pack<PackVector, kInt8, double>},
     .unpack = {unpack<kInt4>, unpack<kInt8>},
-    .metric_rows = metric_rows<RefineVector>,
-    .refine_row = refine_row<RefineVector>,
+    .metric_rows = metric_rows<FloatVector>,
+    .refine_row = refine_row<FloatVector>,
     .expand = expand,
     .dot_rows = {dot_rows<ProductVector, kInt4>, dot_rows<ProductVector, kInt8>, dot_rows<ProductVector, kNormal4>},
     .dot_picked = {dot_picked<ProductVector, kInt4>, dot_picked<ProductVector, kInt8>,

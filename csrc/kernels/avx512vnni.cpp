@@ -18,9 +18,44 @@
 namespace frazil {
 namespace {
 
+// ---------------------------------------------------------------- floats, for packing and refining
+
+struct FloatVector {
+  static constexpr std::size_t kLanes = 16;
+  static __m512 load(const float* at) { return _mm512_loadu_ps(at); }
+  static void store(float* at, __m512 v) { _mm512_storeu_ps(at, v); }
+  static __m512 all(float x) { return _mm512_set1_ps(x); }
+  static __m512 add(__m512 a, __m512 b) { return _mm512_add_ps(a, b); }
+  static __m512 sub(__m512 a, __m512 b) { return _mm512_sub_ps(a, b); }
+  static __m512 mul(__m512 a, __m512 b) { return _mm512_mul_ps(a, b); }
+  static __m512d load(const double* at) { return _mm512_loadu_pd(at); }
+  static __m512d all(double x) { return _mm512_set1_pd(x); }
+  static __m512d sub(__m512d a, __m512d b) { return _mm512_sub_pd(a, b); }
+  static __m512d mul(__m512d a, __m512d b) { return _mm512_mul_pd(a, b); }
+  static __m512i rounded(__m512 v) { return _mm512_cvtps_epi32(v); }
+  static __m512i rounded(__m512d first, __m512d second) {
+    return _mm512_inserti64x4(_mm512_castsi256_si512(_mm512_cvtpd_epi32(first)), _mm512_cvtpd_epi32(second), 1);
+  }
+  static __m512 magnitude(__m512 v) { return _mm512_andnot_ps(_mm512_set1_ps(-0.0f), v); }
+  static __m512 where_negative(__m512 a, __m512 b, __m512 c) {
+    return _mm512_mask_blend_ps(_mm512_movepi32_mask(_mm512_castps_si512(a)), c, b);
+  }
+  static __m512i first_order() {
+    return _mm512_sub_epi32(_mm512_set1_epi32(kRefineIndices - 1),
+                            _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15));
+  }
+  static __m512i next_order(__m512i order) { return _mm512_sub_epi32(order, _mm512_set1_epi32(kLanes)); }
+  static __m512i key(__m512 v, __m512i order) {
+    return _mm512_or_si512(_mm512_and_si512(_mm512_castps_si512(v), _mm512_set1_epi32(-kRefineIndices)), order);
+  }
+  static __m512i larger(__m512i a, __m512i b) { return _mm512_max_epi32(a, b); }
+  static std::int32_t largest(__m512i v) { return _mm512_reduce_max_epi32(v); }
+};
+
 // ---------------------------------------------------------------- pack
 
 struct PackVector {
+  using Floats = FloatVector;
   static constexpr std::size_t kBlock = 64;
 
   static __m256i load_bits(const void* x) { return _mm256_loadu_si256(static_cast<const __m256i*>(x)); }
@@ -58,30 +93,6 @@ struct PackVector {
     const __m128d h2 = _mm_add_pd(_mm256_castpd256_pd128(h4), _mm256_extractf128_pd(h4, 1));
     return _mm_cvtsd_f64(_mm_add_sd(h2, _mm_unpackhi_pd(h2, h2)));
   }
-
-  // Sixteen values' whole steps from the middle of the range (docs/format.md §3).
-  template <Width W, class Value>
-  struct Steps {
-    __m512 high, low;
-    explicit Steps(double scale)
-        : high(_mm512_set1_ps(static_cast<float>(scale))), low(_mm512_set1_ps(low_part(scale))) {}
-    __m512i operator()(const float* at) const {
-      const __m512 x = _mm512_loadu_ps(at), half = _mm512_set1_ps(0.5f), steps = _mm512_mul_ps(x, high);
-      if constexpr (W == kInt4) return _mm512_cvtps_epi32(_mm512_sub_ps(steps, half));
-      return _mm512_cvtps_epi32(_mm512_add_ps(steps, _mm512_sub_ps(_mm512_mul_ps(x, low), half)));
-    }
-  };
-  template <Width W>
-  struct Steps<W, double> {
-    __m512d scale;
-    explicit Steps(double s) : scale(_mm512_set1_pd(s)) {}
-    __m256i eight(const double* at) const {
-      return _mm512_cvtpd_epi32(_mm512_sub_pd(_mm512_mul_pd(_mm512_loadu_pd(at), scale), _mm512_set1_pd(0.5)));
-    }
-    __m512i operator()(const double* at) const {
-      return _mm512_inserti64x4(_mm512_castsi256_si512(eight(at)), eight(at + 8), 1);
-    }
-  };
 
   // Saturating to s8 is the clipping. Packing works within 128-bit lanes, what comes out must be put in order: each
   // lane has 4 values of each of the vectors packed.
@@ -170,9 +181,44 @@ FRAZIL_INLINE inline __m512i dot_some_rows(RowAt&& row_at, const Ahead& ahead, c
   return sum_each(sums);
 }
 
-// Up to sixteen rows of any width, one query.
+// Sixteen rows of any width, one query.
+template <Width W, class RowAt>
+FRAZIL_INLINE inline __m512i dot_sixteen_rows(RowAt&& row_at, const Ahead& ahead, std::size_t row_bytes,
+                                              const std::int8_t* query) {
+  const std::uint8_t* rows[16];
+  __m512i sums[16];
+  for_each_index<16>([&](auto r) FRAZIL_INLINE {
+    rows[r] = row_at(r);
+    sums[r] = _mm512_setzero_si512();
+  });
+  const auto add = [&](std::size_t j, auto&& load) FRAZIL_INLINE {
+    __m512i entries[planes(W)], bytes;
+    for_each_index<planes(W)>([&](auto plane) FRAZIL_INLINE {
+      entries[plane] = _mm512_loadu_si512(query + plane * plane_stride(row_bytes) + j);
+    });
+    for_each_index<16 * planes(W)>([&](auto i) FRAZIL_INLINE {
+      constexpr std::size_t plane = i % planes(W), r = i / planes(W);
+      if constexpr (plane == 0) {
+        ask(ahead, rows[r] + j, kLineBytes);
+        bytes = load(rows[r] + j);
+      }
+      sums[r] = _mm512_dpbusd_epi32(sums[r], split<W>(bytes, plane), entries[plane]);
+    });
+  };
+  std::size_t j = 0;
+  for (; j + 64 <= row_bytes; j += 64) add(j, [](const std::uint8_t* at) { return _mm512_loadu_si512(at); });
+  if (j < row_bytes) {
+    const __mmask64 mask = head64(row_bytes - j);
+    add(j, [mask](const std::uint8_t* at) { return _mm512_maskz_loadu_epi8(mask, at); });
+  }
+  return sum_each(sums);
+}
+
+// Up to fifteen rows of any width, one query.
 template <Width W, class RowAt>
 __m512i dot_few_rows(RowAt&& row_at, std::size_t n, std::size_t row_bytes, const std::int8_t* query) {
+  const std::uint8_t* rows[15];
+  for (std::size_t i = 0; i < n; ++i) rows[i] = row_at(i);
   __m512i sums[16];
   for (auto& sum : sums) sum = _mm512_setzero_si512();
   for (std::size_t j = 0; j < row_bytes; j += 64) {
@@ -180,7 +226,7 @@ __m512i dot_few_rows(RowAt&& row_at, std::size_t n, std::size_t row_bytes, const
     for_each_index<planes(W)>([&](auto plane) FRAZIL_INLINE {
       const __m512i entries = _mm512_loadu_si512(query + plane * plane_stride(row_bytes) + j);
       for (std::size_t i = 0; i < n; ++i) {
-        const __m512i codes = split<W>(_mm512_maskz_loadu_epi8(mask, row_at(i) + j), plane);
+        const __m512i codes = split<W>(_mm512_maskz_loadu_epi8(mask, rows[i] + j), plane);
         sums[i] = _mm512_dpbusd_epi32(sums[i], codes, entries);
       }
     });
@@ -192,17 +238,16 @@ __m512i dot_few_rows(RowAt&& row_at, std::size_t n, std::size_t row_bytes, const
 template <Width W>
 constexpr std::size_t kUsualBytes = W == kInt8 ? 256 : 128;
 
-// Fills the dots of Q queries with the rows at row_at(i). Some widths have kernels of their own; those of several
-// queries are for 256 dimensions alone.
+// Fills the dots of Q queries with the rows at row_at(i); several queries, if rows are of 256 dimensions.
 template <Width W, std::size_t Q, class RowAt>
 void dot_rows_at(RowAt&& row_at, const Ahead& ahead, std::size_t n, std::size_t row_bytes, const std::int8_t* queries,
                  std::int32_t* dots, std::size_t dots_stride) {
   constexpr std::size_t kRows = rows_together(Q);
   std::size_t r = 0;
-  const auto by_chunks = [&](auto chunks) FRAZIL_INLINE {
+  const auto at = [&](std::size_t i) FRAZIL_INLINE { return row_at(r + i); };
+  if (row_bytes == kUsualBytes<W>) {
     for (; r + kRows <= n; r += kRows) {
-      const auto at = [&](std::size_t i) FRAZIL_INLINE { return row_at(r + i); };
-      const __m512i all = dot_some_rows<W, chunks, Q>(at, ahead, queries);
+      const __m512i all = dot_some_rows<W, kUsualBytes<W> / 64, Q>(at, ahead, queries);
       if constexpr (Q == 1) {
         _mm512_storeu_si512(dots + r, all);
       } else if constexpr (Q == 2) {
@@ -215,22 +260,14 @@ void dot_rows_at(RowAt&& row_at, const Ahead& ahead, std::size_t n, std::size_t 
         });
       }
     }
-  };
-  if (row_bytes == kUsualBytes<W>) {
-    by_chunks(std::integral_constant<std::size_t, kUsualBytes<W> / 64>{});
   } else if constexpr (Q == 1) {
-    if (row_bytes == 64) by_chunks(std::integral_constant<std::size_t, 1>{});
-    if (row_bytes == 128) by_chunks(std::integral_constant<std::size_t, 2>{});
-    if (row_bytes == 192) by_chunks(std::integral_constant<std::size_t, 3>{});
-    if (row_bytes == 256) by_chunks(std::integral_constant<std::size_t, 4>{});
-  }
-  for (; r < n; r += 16) {
-    const std::size_t here = smaller(16, n - r);
-    const auto at = [&](std::size_t i) { return row_at(r + i); };
-    for (std::size_t q = 0; q < Q; ++q) {
-      const std::int8_t* const query = queries + q * planes(W) * plane_stride(row_bytes);
-      _mm512_mask_storeu_epi32(dots + q * dots_stride + r, head16(here), dot_few_rows<W>(at, here, row_bytes, query));
+    for (; r + 16 <= n; r += 16) {
+      _mm512_storeu_si512(dots + r, dot_sixteen_rows<W>(at, ahead, row_bytes, queries));
     }
+  }
+  for (std::size_t q = 0; r < n && q < Q; ++q) {
+    const std::int8_t* const query = queries + q * planes(W) * plane_stride(row_bytes);
+    _mm512_mask_storeu_epi32(dots + q * dots_stride + r, head16(n - r), dot_few_rows<W>(at, n - r, row_bytes, query));
   }
 }
 
@@ -306,33 +343,7 @@ constexpr TileKernels kTiles{kGroup,
                              tile_bytes,
                              {load_tile<kInt4>, load_tile<kInt8>, load_tile<kNormal4>},
                              {dot_tile<TileVector, kInt4, kQueryBlock>, dot_tile<TileVector, kInt8, kQueryBlock>,
-                              dot_tile<TileVector, kNormal4, kQueryBlock>}};
-
-// ---------------------------------------------------------------- refine
-
-struct RefineVector {
-  static constexpr std::size_t kLanes = 16;
-  static __m512 load(const float* at) { return _mm512_loadu_ps(at); }
-  static void store(float* at, __m512 v) { _mm512_storeu_ps(at, v); }
-  static __m512 all(float x) { return _mm512_set1_ps(x); }
-  static __m512 add(__m512 a, __m512 b) { return _mm512_add_ps(a, b); }
-  static __m512 sub(__m512 a, __m512 b) { return _mm512_sub_ps(a, b); }
-  static __m512 mul(__m512 a, __m512 b) { return _mm512_mul_ps(a, b); }
-  static __m512 magnitude(__m512 v) { return _mm512_andnot_ps(_mm512_set1_ps(-0.0f), v); }
-  static __m512 where_negative(__m512 a, __m512 b, __m512 c) {
-    return _mm512_mask_blend_ps(_mm512_movepi32_mask(_mm512_castps_si512(a)), c, b);
-  }
-  static __m512i first_order() {
-    return _mm512_sub_epi32(_mm512_set1_epi32(kRefineIndices - 1),
-                            _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15));
-  }
-  static __m512i next_order(__m512i order) { return _mm512_sub_epi32(order, _mm512_set1_epi32(kLanes)); }
-  static __m512i key(__m512 v, __m512i order) {
-    return _mm512_or_si512(_mm512_and_si512(_mm512_castps_si512(v), _mm512_set1_epi32(-kRefineIndices)), order);
-  }
-  static __m512i larger(__m512i a, __m512i b) { return _mm512_max_epi32(a, b); }
-  static std::int32_t largest(__m512i v) { return _mm512_reduce_max_epi32(v); }
-};
+                              dot_tile<TileVector, kInt4, kQueryBlock>}};
 
 }  // namespace
 
@@ -342,8 +353,8 @@ extern constinit const Kernels kernels_avx512vnni{
     .pack_bfloat16 = {pack<PackVector, kInt4, Bfloat16>, pack<PackVector, kInt8, Bfloat16>},
     .pack_single = {pack<PackVector, kInt4, float>, pack<PackVector, kInt8, float>},
     .pack_double = {pack<PackVector, kInt4, double>, pack<PackVector, kInt8, double>},
-    .metric_rows = metric_rows<RefineVector>,
-    .refine_row = refine_row<RefineVector>,
+    .metric_rows = metric_rows<FloatVector>,
+    .refine_row = refine_row<FloatVector>,
     .dot_rows = {dot_rows<kInt4>, dot_rows<kInt8>, dot_rows<kNormal4>},
     .dot_picked = {dot_picked<kInt4>, dot_picked<kInt8>, dot_picked<kNormal4>},
     .select = select,

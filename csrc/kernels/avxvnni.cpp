@@ -97,7 +97,7 @@ constexpr TileKernels kTiles{kGroup,
                              tile_bytes,
                              {load_tile<kInt4>, load_tile<kInt8>, load_tile<kNormal4>},
                              {dot_tile<TileVector, kInt4, kQueryBlock>, dot_tile<TileVector, kInt8, kQueryBlock>,
-                              dot_tile<TileVector, kNormal4, kQueryBlock>}};
+                              dot_tile<TileVector, kInt4, kQueryBlock>}};
 
 }  // namespace
 

@@ -16,10 +16,43 @@ namespace {
 template <Width W>
 constexpr int kLevels = W == kInt4 ? 15 : 255;
 
+// ---------------------------------------------------------------- floats, for packing and refining
+
+struct FloatVector {
+  static constexpr std::size_t kLanes = 4;
+  static float32x4_t load(const float* at) { return vreinterpretq_f32_u8(load128(at)); }
+  static void store(float* at, float32x4_t v) { vst1q_f32(at, v); }
+  static float32x4_t all(float x) { return vdupq_n_f32(x); }
+  static float32x4_t add(float32x4_t a, float32x4_t b) { return vaddq_f32(a, b); }
+  static float32x4_t sub(float32x4_t a, float32x4_t b) { return vsubq_f32(a, b); }
+  static float32x4_t mul(float32x4_t a, float32x4_t b) { return vmulq_f32(a, b); }
+  static float64x2_t load(const double* at) { return vreinterpretq_f64_u8(load128(at)); }
+  static float64x2_t all(double x) { return vdupq_n_f64(x); }
+  static float64x2_t sub(float64x2_t a, float64x2_t b) { return vsubq_f64(a, b); }
+  static float64x2_t mul(float64x2_t a, float64x2_t b) { return vmulq_f64(a, b); }
+  static int32x4_t rounded(float32x4_t v) { return vcvtnq_s32_f32(v); }
+  static int32x4_t rounded(float64x2_t first, float64x2_t second) {
+    return vqmovn_high_s64(vqmovn_s64(vcvtnq_s64_f64(first)), vcvtnq_s64_f64(second));
+  }
+  static float32x4_t magnitude(float32x4_t v) { return vabsq_f32(v); }
+  static float32x4_t where_negative(float32x4_t a, float32x4_t b, float32x4_t c) {
+    return vbslq_f32(vreinterpretq_u32_s32(vshrq_n_s32(vreinterpretq_s32_f32(a), 31)), b, c);
+  }
+  static int32x4_t first_order() {
+    constexpr std::int32_t kLane[] = {0, 1, 2, 3};
+    return vsubq_s32(vdupq_n_s32(kRefineIndices - 1), vld1q_s32(kLane));
+  }
+  static int32x4_t next_order(int32x4_t order) { return vsubq_s32(order, vdupq_n_s32(kLanes)); }
+  static int32x4_t key(float32x4_t v, int32x4_t order) {
+    return vorrq_s32(vandq_s32(vreinterpretq_s32_f32(v), vdupq_n_s32(-kRefineIndices)), order);
+  }
+  static int32x4_t larger(int32x4_t a, int32x4_t b) { return vmaxq_s32(a, b); }
+  static std::int32_t largest(int32x4_t v) { return vmaxvq_s32(v); }
+};
+
 // ---------------------------------------------------------------- pack
 
 // Four numbers as floats.
-float32x4_t load_four(const float* x) { return vreinterpretq_f32_u8(load128(x)); }
 float32x4_t load_four(const Half* x) {
   return vcvt_f32_f16(vreinterpret_f16_u8(vld1_u8(reinterpret_cast<const std::uint8_t*>(x))));
 }
@@ -27,9 +60,9 @@ float32x4_t load_four(const Bfloat16* x) {
   const uint16x4_t bits = vreinterpret_u16_u8(vld1_u8(reinterpret_cast<const std::uint8_t*>(x)));
   return vreinterpretq_f32_u32(vshlq_n_u32(vmovl_u16(bits), 16));
 }
-float64x2_t load_two(const double* x) { return vreinterpretq_f64_u8(load128(x)); }
 
 struct PackVector {
+  using Floats = FloatVector;
   static constexpr std::size_t kBlock = 16;
 
   template <class T>
@@ -40,13 +73,13 @@ struct PackVector {
   // Adds the squares of 4 numbers, widened to double, to 4 of the 32 partial sums. On floats the product is exact and
   // the fused operation gives what the separate ones give; doubles are multiplied and added apart.
   FRAZIL_INLINE static void add_squares(float64x2_t& low, float64x2_t& high, const float* x) {
-    const float32x4_t v = load_four(x);
+    const float32x4_t v = FloatVector::load(x);
     const float64x2_t v_low = vcvt_f64_f32(vget_low_f32(v)), v_high = vcvt_high_f64_f32(v);
     low = vfmaq_f64(low, v_low, v_low);
     high = vfmaq_f64(high, v_high, v_high);
   }
   FRAZIL_INLINE static void add_squares(float64x2_t& low, float64x2_t& high, const double* x) {
-    const float64x2_t v_low = load_two(x), v_high = load_two(x + 2);
+    const float64x2_t v_low = FloatVector::load(x), v_high = FloatVector::load(x + 2);
     low = vaddq_f64(low, vmulq_f64(v_low, v_low));
     high = vaddq_f64(high, vmulq_f64(v_high, v_high));
   }
@@ -63,27 +96,6 @@ struct PackVector {
     for_each_index<4>([&](auto k) FRAZIL_INLINE { p[k] = vaddq_f64(p[k], p[k + 4]); });
     return vaddvq_f64(vaddq_f64(vaddq_f64(p[0], p[2]), vaddq_f64(p[1], p[3])));
   }
-
-  // Four values' whole steps from the middle of the range (docs/format.md §3).
-  template <Width W, class Value>
-  struct Steps {
-    float32x4_t high, low;
-    explicit Steps(double scale) : high(vdupq_n_f32(static_cast<float>(scale))), low(vdupq_n_f32(low_part(scale))) {}
-    int32x4_t operator()(const float* at) const {
-      const float32x4_t x = load_four(at), half = vdupq_n_f32(0.5f), steps = vmulq_f32(x, high);
-      if constexpr (W == kInt4) return vcvtnq_s32_f32(vsubq_f32(steps, half));
-      return vcvtnq_s32_f32(vaddq_f32(steps, vsubq_f32(vmulq_f32(x, low), half)));
-    }
-  };
-  template <Width W>
-  struct Steps<W, double> {
-    float64x2_t scale;
-    explicit Steps(double s) : scale(vdupq_n_f64(s)) {}
-    int64x2_t two(const double* at) const {
-      return vcvtnq_s64_f64(vsubq_f64(vmulq_f64(load_two(at), scale), vdupq_n_f64(0.5)));
-    }
-    int32x4_t operator()(const double* at) const { return vqmovn_high_s64(vqmovn_s64(two(at)), two(at + 2)); }
-  };
 
   // Saturating is the clipping.
   template <Width W, std::size_t N, class Value, class Steps>
@@ -189,7 +201,7 @@ void float_rows(const std::uint8_t* rows, std::ptrdiff_t stride, std::size_t n, 
       float32x4_t steps[4];
       decode<W>(codes, steps);
       for_each_index<4>([&](auto k) FRAZIL_INLINE {
-        p[first + k] = vaddq_f32(p[first + k], vmulq_f32(load_four(q + 4 * k), steps[k]));
+        p[first + k] = vaddq_f32(p[first + k], vmulq_f32(FloatVector::load(q + 4 * k), steps[k]));
       });
     };
     constexpr std::integral_constant<std::size_t, 0> kLow;
@@ -505,32 +517,6 @@ void expand(const std::uint8_t* rows, std::ptrdiff_t stride, std::size_t n, std:
   expand_rows<16>(rows, stride, n, row_bytes, out, load128, load_bytes, expand_bytes);
 }
 
-// ---------------------------------------------------------------- refine
-
-struct RefineVector {
-  static constexpr std::size_t kLanes = 4;
-  static float32x4_t load(const float* at) { return vld1q_f32(at); }
-  static void store(float* at, float32x4_t v) { vst1q_f32(at, v); }
-  static float32x4_t all(float x) { return vdupq_n_f32(x); }
-  static float32x4_t add(float32x4_t a, float32x4_t b) { return vaddq_f32(a, b); }
-  static float32x4_t sub(float32x4_t a, float32x4_t b) { return vsubq_f32(a, b); }
-  static float32x4_t mul(float32x4_t a, float32x4_t b) { return vmulq_f32(a, b); }
-  static float32x4_t magnitude(float32x4_t v) { return vabsq_f32(v); }
-  static float32x4_t where_negative(float32x4_t a, float32x4_t b, float32x4_t c) {
-    return vbslq_f32(vreinterpretq_u32_s32(vshrq_n_s32(vreinterpretq_s32_f32(a), 31)), b, c);
-  }
-  static int32x4_t first_order() {
-    constexpr std::int32_t kLane[] = {0, 1, 2, 3};
-    return vsubq_s32(vdupq_n_s32(kRefineIndices - 1), vld1q_s32(kLane));
-  }
-  static int32x4_t next_order(int32x4_t order) { return vsubq_s32(order, vdupq_n_s32(kLanes)); }
-  static int32x4_t key(float32x4_t v, int32x4_t order) {
-    return vorrq_s32(vandq_s32(vreinterpretq_s32_f32(v), vdupq_n_s32(-kRefineIndices)), order);
-  }
-  static int32x4_t larger(int32x4_t a, int32x4_t b) { return vmaxq_s32(a, b); }
-  static std::int32_t largest(int32x4_t v) { return vmaxvq_s32(v); }
-};
-
 }  // namespace
 
 extern constinit const Kernels kernels_neon{
@@ -540,8 +526,8 @@ extern constinit const Kernels kernels_neon{
     .pack_single = {pack<PackVector, kInt4, float>, pack<PackVector, kInt8, float>},
     .pack_double = {pack<PackVector, kInt4, double>, pack<PackVector, kInt8, double>},
     .unpack = {unpack<kInt4>, unpack<kInt8>},
-    .metric_rows = metric_rows<RefineVector>,
-    .refine_row = refine_row<RefineVector>,
+    .metric_rows = metric_rows<FloatVector>,
+    .refine_row = refine_row<FloatVector>,
     .expand = expand,
     .dot_rows = {dot_rows<Unit, kInt4>, dot_rows<Unit, kInt8>, dot_rows<Unit, kNormal4>},
     .dot_picked = {dot_picked<Unit, kInt4>, dot_picked<Unit, kInt8>, dot_picked<Unit, kNormal4>},

@@ -29,12 +29,39 @@ struct Widened {
 // What rounding a scale to float leaves out (docs/format.md §3).
 float low_part(double scale) { return static_cast<float>(scale - static_cast<double>(static_cast<float>(scale))); }
 
+// The whole steps of V::kLanes values from the middle of the range (docs/format.md §3).
+template <class V, Width W, class Value>
+struct Steps {
+  decltype(V::all(0.0f)) high, low;
+  explicit Steps(double scale) : high(V::all(static_cast<float>(scale))), low(V::all(low_part(scale))) {}
+  FRAZIL_INLINE auto operator()(const float* at) const {
+    const auto x = V::load(at), half = V::all(0.5f), steps = V::mul(x, high);
+    if constexpr (W == kInt4) {
+      return V::rounded(V::sub(steps, half));
+    } else {
+      return V::rounded(V::add(steps, V::sub(V::mul(x, low), half)));
+    }
+  }
+};
+template <class V, Width W>
+struct Steps<V, W, double> {
+  decltype(V::all(0.0)) scale;
+  explicit Steps(double s) : scale(V::all(s)) {}
+  FRAZIL_INLINE auto operator()(const double* at) const {
+    const auto steps = [&](const double* x) FRAZIL_INLINE { return V::sub(V::mul(V::load(x), scale), V::all(0.5)); };
+    return V::rounded(steps(at), steps(at + V::kLanes / 2));
+  }
+};
+
 // What Kernels::Pack asks for, by a Set's
 //   kBlock: of so many dimensions it makes a vector of codes
 //   widen(x, to): kSums values of 16 bits as floats
 //   sum_of_squares(each): of a row; each(add, asking) calls add with where each kSums of its values are, asking for
 //                         what comes next or not
-//   Steps<W, Value>(scale), pack_blocks<W, N>(x, steps, to): writes the codes of N * kBlock values, N being 1 or 2
+//   pack_blocks<W, N>(x, steps, to): writes the codes of N * kBlock values, N being 1 or 2
+// and by its Floats, a struct V of operations on vectors of floats and doubles:
+//   kLanes, load, all(x), add, sub, mul    of floats, as in refine_rows.h; of doubles half as many
+//   rounded(x), rounded(first, second)     to 32-bit integers, those halfway to even ones: floats, two of doubles
 // A row is measured before the one that precedes it is packed: its square root and division, which nothing else of the
 // row can go on without, are then done beside other work.
 template <class Set, Width W, class T>
@@ -54,9 +81,10 @@ std::size_t pack(const std::byte* rows, std::ptrdiff_t stride, std::size_t n, st
     double squares, scale;
   };
   const auto measure = [&](std::size_t number) FRAZIL_INLINE {
-    const T* const from = reinterpret_cast<const T*>(rows + static_cast<std::ptrdiff_t>(number) * stride);
+    const std::byte* const row_at = rows + static_cast<std::ptrdiff_t>(number) * stride;
+    const T* const from = reinterpret_cast<const T*>(row_at);  // of any alignment
     T* const tail = tails[number % 2];
-    if (whole < dim) std::memcpy(tail, from + whole, (dim - whole) * sizeof(T));
+    if (whole < dim) std::memcpy(tail, row_at + whole * sizeof(T), (dim - whole) * sizeof(T));
     upcoming.begin_row(from);
     Row row;
     if constexpr (kIsWidened<T>) {
@@ -83,7 +111,7 @@ std::size_t pack(const std::byte* rows, std::ptrdiff_t stride, std::size_t n, st
     const Row row = next;
     if (number + 1 < n) next = measure(number + 1);
     if (!(row.squares >= kMinSquares && row.squares <= kMaxSquares)) return number;
-    const typename Set::template Steps<W, Value> steps(row.scale);
+    const Steps<typename Set::Floats, W, Value> steps(row.scale);
     in_blocks_of<2, 1>(dim / kBlock, [&](std::size_t first, auto count) FRAZIL_INLINE {
       Set::template pack_blocks<W, count>(row.x + first * kBlock, steps, out + first * kBlockBytes);
     });

@@ -2,7 +2,7 @@
 // of its own lane, and the largest gain is one of integers, so that every set gives the same bits. In an unnamed
 // namespace: see format.h.
 //
-// A set gives its vectors as a struct `V`:
+// A set gives its vectors of floats as a struct `V`, which pack_rows.h takes, too:
 //   kLanes, load, store, all(x)    of floats
 //   add, sub, mul, magnitude       lane by lane, each rounded
 //   where_negative(a, b, c)        b where the sign bit of a is set, else c (a zero's gains nothing)

@@ -31,6 +31,38 @@ __m128i low_nibbles(__m128i bytes) { return _mm_and_si128(bytes, _mm_set1_epi8(1
 // Looks up in a table of 16 bytes.
 __m128i look_up(const std::uint8_t* table, __m128i codes) { return _mm_shuffle_epi8(load128(table), codes); }
 
+// ---------------------------------------------------------------- floats, for packing and refining
+
+struct FloatVector {
+  static constexpr std::size_t kLanes = 4;
+  static __m128 load(const float* at) { return _mm_loadu_ps(at); }
+  static void store(float* at, __m128 v) { _mm_storeu_ps(at, v); }
+  static __m128 all(float x) { return _mm_set1_ps(x); }
+  static __m128 add(__m128 a, __m128 b) { return _mm_add_ps(a, b); }
+  static __m128 sub(__m128 a, __m128 b) { return _mm_sub_ps(a, b); }
+  static __m128 mul(__m128 a, __m128 b) { return _mm_mul_ps(a, b); }
+  static __m128d load(const double* at) { return _mm_loadu_pd(at); }
+  static __m128d all(double x) { return _mm_set1_pd(x); }
+  static __m128d sub(__m128d a, __m128d b) { return _mm_sub_pd(a, b); }
+  static __m128d mul(__m128d a, __m128d b) { return _mm_mul_pd(a, b); }
+  static __m128i rounded(__m128 v) { return _mm_cvtps_epi32(v); }
+  static __m128i rounded(__m128d first, __m128d second) {
+    return _mm_unpacklo_epi64(_mm_cvtpd_epi32(first), _mm_cvtpd_epi32(second));
+  }
+  static __m128 magnitude(__m128 v) { return _mm_andnot_ps(_mm_set1_ps(-0.0f), v); }
+  static __m128 where_negative(__m128 a, __m128 b, __m128 c) { return _mm_blendv_ps(c, b, a); }
+  static __m128i first_order() { return _mm_sub_epi32(_mm_set1_epi32(kRefineIndices - 1), _mm_setr_epi32(0, 1, 2, 3)); }
+  static __m128i next_order(__m128i order) { return _mm_sub_epi32(order, _mm_set1_epi32(kLanes)); }
+  static __m128i key(__m128 v, __m128i order) {
+    return _mm_or_si128(_mm_and_si128(_mm_castps_si128(v), _mm_set1_epi32(-kRefineIndices)), order);
+  }
+  static __m128i larger(__m128i a, __m128i b) { return _mm_max_epi32(a, b); }
+  static std::int32_t largest(__m128i v) {
+    v = _mm_max_epi32(v, _mm_shuffle_epi32(v, 0x4e));
+    return _mm_cvtsi128_si32(_mm_max_epi32(v, _mm_shuffle_epi32(v, 0xb1)));
+  }
+};
+
 // ---------------------------------------------------------------- pack
 
 // The halves in the low 16 bits of four lanes, whose other bits are 0, as floats: what floats.h does to one.
@@ -48,6 +80,7 @@ __m128 load_halves(const void* at) {
 }
 
 struct PackVector {
+  using Floats = FloatVector;
   static constexpr std::size_t kBlock = 16;
 
   static __m128 load_four(const Half* x) { return load_halves(x); }
@@ -93,27 +126,6 @@ struct PackVector {
     }
     return _mm_cvtsd_f64(_mm_add_sd(p[0][0], _mm_unpackhi_pd(p[0][0], p[0][0])));
   }
-
-  // Four values' whole steps from the middle of the range (docs/format.md §3).
-  template <Width W, class Value>
-  struct Steps {
-    __m128 high, low;
-    explicit Steps(double scale) : high(_mm_set1_ps(static_cast<float>(scale))), low(_mm_set1_ps(low_part(scale))) {}
-    __m128i operator()(const float* at) const {
-      const __m128 x = _mm_loadu_ps(at), half = _mm_set1_ps(0.5f), steps = _mm_mul_ps(x, high);
-      if constexpr (W == kInt4) return _mm_cvtps_epi32(_mm_sub_ps(steps, half));
-      return _mm_cvtps_epi32(_mm_add_ps(steps, _mm_sub_ps(_mm_mul_ps(x, low), half)));
-    }
-  };
-  template <Width W>
-  struct Steps<W, double> {
-    __m128d scale;
-    explicit Steps(double s) : scale(_mm_set1_pd(s)) {}
-    __m128i two(const double* at) const {
-      return _mm_cvtpd_epi32(_mm_sub_pd(_mm_mul_pd(_mm_loadu_pd(at), scale), _mm_set1_pd(0.5)));
-    }
-    __m128i operator()(const double* at) const { return _mm_unpacklo_epi64(two(at), two(at + 2)); }
-  };
 
   // Saturating to s8 is the clipping.
   template <Width W, std::size_t N, class Value, class Steps>
@@ -475,30 +487,6 @@ void expand(const std::uint8_t* rows, std::ptrdiff_t stride, std::size_t n, std:
   expand_rows<16>(rows, stride, n, row_bytes, out, load128, load_bytes, expand_bytes);
 }
 
-// ---------------------------------------------------------------- refine
-
-struct RefineVector {
-  static constexpr std::size_t kLanes = 4;
-  static __m128 load(const float* at) { return _mm_loadu_ps(at); }
-  static void store(float* at, __m128 v) { _mm_storeu_ps(at, v); }
-  static __m128 all(float x) { return _mm_set1_ps(x); }
-  static __m128 add(__m128 a, __m128 b) { return _mm_add_ps(a, b); }
-  static __m128 sub(__m128 a, __m128 b) { return _mm_sub_ps(a, b); }
-  static __m128 mul(__m128 a, __m128 b) { return _mm_mul_ps(a, b); }
-  static __m128 magnitude(__m128 v) { return _mm_andnot_ps(_mm_set1_ps(-0.0f), v); }
-  static __m128 where_negative(__m128 a, __m128 b, __m128 c) { return _mm_blendv_ps(c, b, a); }
-  static __m128i first_order() { return _mm_sub_epi32(_mm_set1_epi32(kRefineIndices - 1), _mm_setr_epi32(0, 1, 2, 3)); }
-  static __m128i next_order(__m128i order) { return _mm_sub_epi32(order, _mm_set1_epi32(kLanes)); }
-  static __m128i key(__m128 v, __m128i order) {
-    return _mm_or_si128(_mm_and_si128(_mm_castps_si128(v), _mm_set1_epi32(-kRefineIndices)), order);
-  }
-  static __m128i larger(__m128i a, __m128i b) { return _mm_max_epi32(a, b); }
-  static std::int32_t largest(__m128i v) {
-    v = _mm_max_epi32(v, _mm_shuffle_epi32(v, 0x4e));
-    return _mm_cvtsi128_si32(_mm_max_epi32(v, _mm_shuffle_epi32(v, 0xb1)));
-  }
-};
-
 }  // namespace
 
 extern constinit const Kernels kernels_sse41{
@@ -508,8 +496,8 @@ extern constinit const Kernels kernels_sse41{
     .pack_single = {pack<PackVector, kInt4, float>, pack<PackVector, kInt8, float>},
     .pack_double = {pack<PackVector, kInt4, double>, pack<PackVector, kInt8, double>},
     .unpack = {unpack<kInt4>, unpack<kInt8>},
-    .metric_rows = metric_rows<RefineVector>,
-    .refine_row = refine_row<RefineVector>,
+    .metric_rows = metric_rows<FloatVector>,
+    .refine_row = refine_row<FloatVector>,
     .expand = expand,
     .dot_rows = {dot_rows<ProductVector, kInt4>, dot_rows<ProductVector, kInt8>, dot_rows<ProductVector, kNormal4>},
     .dot_picked = {dot_picked<ProductVector, kInt4>, dot_picked<ProductVector, kInt8>,

@@ -66,6 +66,7 @@ struct DotGroups<V, W, std::index_sequence<I...>> {
 };
 
 // Blocks of at most `Most` queries: as many as have their sums, two vectors of rows and one broadcast in registers.
+// What is for kInt4 is for kNormal4, too: in a tile both are two planes of bytes.
 template <class V, Width W, std::size_t Most>
 void dot_tile(const std::uint8_t* tile, std::size_t n, std::size_t row_bytes, const std::int8_t* queries,
               std::size_t n_queries, std::size_t, std::int32_t* dots, std::size_t dots_stride,
