@@ -238,6 +238,14 @@ __m512i dot_few_rows(RowAt&& row_at, std::size_t n, std::size_t row_bytes, const
 template <Width W>
 constexpr std::size_t kUsualBytes = W == kInt8 ? 256 : 128;
 
+// Whether rows of 64 to 256 bytes have code of their own. A sanitizer would take minutes for it, and finds the same in
+// that of 256 dimensions.
+#if defined(FRAZIL_SANITIZED)
+constexpr bool kOwnWidths = false;
+#else
+constexpr bool kOwnWidths = true;
+#endif
+
 // Fills the dots of Q queries with the rows at row_at(i); several queries, if rows are of 256 dimensions.
 template <Width W, std::size_t Q, class RowAt>
 void dot_rows_at(RowAt&& row_at, const Ahead& ahead, std::size_t n, std::size_t row_bytes, const std::int8_t* queries,
@@ -245,9 +253,9 @@ void dot_rows_at(RowAt&& row_at, const Ahead& ahead, std::size_t n, std::size_t 
   constexpr std::size_t kRows = rows_together(Q);
   std::size_t r = 0;
   const auto at = [&](std::size_t i) FRAZIL_INLINE { return row_at(r + i); };
-  if (row_bytes == kUsualBytes<W>) {
+  const auto by_chunks = [&](auto chunks) FRAZIL_INLINE {
     for (; r + kRows <= n; r += kRows) {
-      const __m512i all = dot_some_rows<W, kUsualBytes<W> / 64, Q>(at, ahead, queries);
+      const __m512i all = dot_some_rows<W, chunks, Q>(at, ahead, queries);
       if constexpr (Q == 1) {
         _mm512_storeu_si512(dots + r, all);
       } else if constexpr (Q == 2) {
@@ -260,7 +268,16 @@ void dot_rows_at(RowAt&& row_at, const Ahead& ahead, std::size_t n, std::size_t 
         });
       }
     }
+  };
+  if (row_bytes == kUsualBytes<W>) {
+    by_chunks(std::integral_constant<std::size_t, kUsualBytes<W> / 64>{});
   } else if constexpr (Q == 1) {
+    if constexpr (kOwnWidths) {
+      if (row_bytes == 64) by_chunks(std::integral_constant<std::size_t, 1>{});
+      if (row_bytes == 128) by_chunks(std::integral_constant<std::size_t, 2>{});
+      if (row_bytes == 192) by_chunks(std::integral_constant<std::size_t, 3>{});
+      if (row_bytes == 256) by_chunks(std::integral_constant<std::size_t, 4>{});
+    }
     for (; r + 16 <= n; r += 16) {
       _mm512_storeu_si512(dots + r, dot_sixteen_rows<W>(at, ahead, row_bytes, queries));
     }
