@@ -11,7 +11,7 @@ CLANGXX ?= clang++
 FUZZ_SECONDS ?= 600
 WORKERS ?= auto
 
-.PHONY: demo test test-peers soak bench lint format wheel wheel-check clean native asan asan-native tsan fuzz clang
+.PHONY: demo test test-peers soak bench lint format wheel wheel-check clean native asan asan-native tsan fuzz clang clang-arm
 
 demo: $(VENV)/.demo
 	$(BIN)/frazil demo
@@ -34,9 +34,10 @@ build/%/.built: $(SOURCES) $(shell find tests/native -type f) CMakePresets.json
 	touch $@
 
 # The same, compiled by Clang, also for 64-bit ARM.
-clang: CMAKE_ARGUMENTS = -DCMAKE_CXX_COMPILER=$(CLANGXX)
-clang: build/clang/.built build/clang-aarch64/.built
+clang clang-arm: CMAKE_ARGUMENTS = -DCMAKE_CXX_COMPILER=$(CLANGXX)
+clang: build/clang/.built clang-arm
 	build/clang/tests/native/frazil_native --quick
+clang-arm: build/clang-aarch64/.built
 	qemu-aarch64 -L /usr/aarch64-linux-gnu build/clang-aarch64/tests/native/frazil_native --emulated --quick
 
 # AddressSanitizer and UndefinedBehaviorSanitizer: the native tests, then the Python tests that need neither torch nor other programs.
